@@ -1,0 +1,163 @@
+"""What must be true of any state and of any step, as the protocol's §10 lists it.
+
+Used by tests, by the store's debug mode and by its offline check. The rules themselves are tables
+in `holdfast.core.checks`; this module runs them over whole states. Pure, and linear in the number
+of rows (`check_step`: comparing is linear, judging only looks at what differs).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from holdfast.core.checks import obligation_steps, promise_steps, states, task_steps
+from holdfast.core.checks.snapshot import State, Violation
+from holdfast.core.checks.states import Scene, StateRule
+from holdfast.core.checks.step import REQUEST_RULES, Pair, Step, StepKind, StepRule
+from holdfast.core.profile import DEFAULT_PROFILE, Profile
+from holdfast.core.records import Callback, Promise, Task, Unblock
+from holdfast.core.requests import Request
+
+__all__ = ["State", "StepKind", "Violation", "check_state", "check_step"]
+
+Row = TypeVar("Row")
+Key = TypeVar("Key", str, tuple[str, str])
+
+
+def check_state(
+    state: State, *, now_ms: int, profile: Profile = DEFAULT_PROFILE
+) -> list[Violation]:
+    """Judge a stored state at an instant; answer every rule that it breaks, and where.
+
+    `profile` matters to one rule only: which promises may carry obligations (I8).
+    """
+    scene = Scene(state=state, now_ms=now_ms, profile=profile)
+    found = [
+        Violation(rule="I1", meaning="keys are unique", subject=key, found="more than one row")
+        for key in state.repeated
+    ]
+    found += _judge_rows(states.PROMISE_RULES, scene, state.promises.values())
+    found += _judge_rows(states.TASK_RULES, scene, state.tasks.values())
+    found += _judge_rows(states.CALLBACK_RULES, scene, state.callbacks.values())
+    found += _judge_rows(states.LISTENER_RULES, scene, state.listeners)
+    found += _judge_rows(states.UNBLOCK_RULES, scene, state.unblocks.values())
+    return found
+
+
+def check_step(
+    before: State,
+    after: State,
+    *,
+    now_ms: int,
+    profile: Profile,
+    kind: StepKind,
+    request: Request | None = None,
+) -> list[Violation]:
+    """Judge one step, taken at one instant; answer every rule that it breaks, and where.
+
+    One step is one operation or one internal step: the states around a whole batch or chain show
+    several at once, which some rules forbid. With `request` the causes of changes are judged too.
+    """
+    step = Step(
+        before=before, after=after, now_ms=now_ms, profile=profile, kind=kind, request=request
+    )
+    found: list[Violation] = []
+    if request is not None and before != after:
+        found += _judge_differences(REQUEST_RULES, step, [request])
+
+    born, changed, gone = _differences(before.promises, after.promises)
+    found += _judge_differences(promise_steps.PROMISE_BIRTH_RULES, step, born)
+    found += _judge_differences(promise_steps.PROMISE_CHANGE_RULES, step, changed)
+    found += _judge_differences(promise_steps.PROMISE_DEATH_RULES, step, gone)
+
+    tasks_born, tasks_changed, tasks_gone = _differences(before.tasks, after.tasks)
+    found += _judge_differences(task_steps.TASK_BIRTH_RULES, step, tasks_born)
+    found += _judge_differences(task_steps.TASK_CHANGE_RULES, step, tasks_changed)
+    found += _judge_differences(task_steps.TASK_DEATH_RULES, step, tasks_gone)
+
+    arrived, renewed, consumed = _differences(before.callbacks, after.callbacks)
+    arrived += [pair.after for pair in renewed]
+    found += _judge_differences(obligation_steps.CALLBACK_ARRIVAL_RULES, step, arrived)
+    found += _judge_differences(obligation_steps.CALLBACK_DEPARTURE_RULES, step, consumed)
+
+    listening = after.listeners - before.listeners
+    told = before.listeners - after.listeners
+    found += _judge_differences(obligation_steps.LISTENER_ARRIVAL_RULES, step, listening)
+    found += _judge_differences(obligation_steps.LISTENER_DEPARTURE_RULES, step, told)
+
+    enqueued, altered, delivered = _differences(before.unblocks, after.unblocks)
+    enqueued += [pair.after for pair in altered]
+    found += _judge_differences(obligation_steps.UNBLOCK_ARRIVAL_RULES, step, enqueued)
+    found += _judge_differences(obligation_steps.UNBLOCK_DEPARTURE_RULES, step, delivered)
+    return found
+
+
+def _differences(
+    before: Mapping[Key, Row], after: Mapping[Key, Row]
+) -> tuple[list[Row], list[Pair[Row]], list[Row]]:
+    """Rows that appeared, rows that differ, rows that are gone."""
+    born = [row for key, row in after.items() if key not in before]
+    gone = [row for key, row in before.items() if key not in after]
+    # Most rows are the same objects; comparing identity first keeps large states cheap.
+    changed = [
+        Pair(before=before[key], after=row)
+        for key, row in after.items()
+        if key in before and before[key] is not row and before[key] != row
+    ]
+    return born, changed, gone
+
+
+def _judge_rows(
+    rules: Sequence[StateRule[Row]], scene: Scene, rows: Iterable[Row]
+) -> Iterator[Violation]:
+    for row in rows:
+        for rule in rules:
+            if not rule.holds(scene, row):
+                yield _violation(rule, row)
+
+
+def _judge_differences(
+    rules: Sequence[StepRule[Row]], step: Step, rows: Iterable[Row]
+) -> Iterator[Violation]:
+    for row in rows:
+        for rule in rules:
+            if not rule.holds(step, row):
+                yield _violation(rule, row)
+
+
+def _violation(rule: StateRule[Row] | StepRule[Row], row: Row) -> Violation:
+    return Violation(
+        rule=rule.number, meaning=rule.meaning, subject=_name(row), found=_describe(row)
+    )
+
+
+def _name(row: object) -> str:
+    match row:
+        case Pair():
+            return _name(row.after)
+        case Promise() | Task():
+            return row.id
+        case Callback():
+            return f"{row.awaited} <- {row.awaiter}"
+        case Unblock():
+            return f"{row.promise_id} -> {row.address}"
+        case (promise_id, address):
+            return f"{promise_id} <- {address}"
+        case _:
+            return str(getattr(row, "id", ""))
+
+
+def _describe(row: object) -> str:
+    """Show what a reader needs to see; never a payload."""
+    match row:
+        case Pair():
+            return f"{_describe(row.before)} became {_describe(row.after)}"
+        case Promise():
+            return (
+                f"{row.state.value}, created {row.created_at_ms}, settled {row.settled_at_ms}, "
+                f"deadline {row.timeout_at_ms}, armed {row.armed}"
+            )
+        case Task() | Callback() | Unblock():
+            return repr(row)
+        case tuple():
+            return "listener"
+        case _:
+            return type(row).__name__
