@@ -1,0 +1,63 @@
+"""Durable execution for Python: functions that survive crashes."""
+
+from holdfast.client import Resonate
+from holdfast.codec import Codec, Encryptor, register_error
+from holdfast.commands import DurableFuture
+from holdfast.context import Context
+from holdfast.errors import (
+    AlreadyRegistered,
+    DecodeError,
+    EncodeError,
+    FunctionNotRegistered,
+    IdempotencyConflict,
+    InvalidVersion,
+    NonDeterminism,
+    NonDurableAwait,
+    Panic,
+    PermissionDenied,
+    PromiseCanceled,
+    PromiseNotFound,
+    PromiseTimedOut,
+    RemoteError,
+    ResonateError,
+    ServerUnavailable,
+    Unauthenticated,
+)
+from holdfast.handle import Handle
+from holdfast.options import Options
+from holdfast.promises import DurablePromise
+from holdfast.retry import Constant, Exponential, Linear, Never, RetryPolicy
+
+__all__ = [
+    "AlreadyRegistered",
+    "Codec",
+    "Constant",
+    "Context",
+    "DecodeError",
+    "DurableFuture",
+    "DurablePromise",
+    "EncodeError",
+    "Encryptor",
+    "Exponential",
+    "FunctionNotRegistered",
+    "Handle",
+    "IdempotencyConflict",
+    "InvalidVersion",
+    "Linear",
+    "Never",
+    "NonDeterminism",
+    "NonDurableAwait",
+    "Options",
+    "Panic",
+    "PermissionDenied",
+    "PromiseCanceled",
+    "PromiseNotFound",
+    "PromiseTimedOut",
+    "RemoteError",
+    "Resonate",
+    "ResonateError",
+    "RetryPolicy",
+    "ServerUnavailable",
+    "Unauthenticated",
+    "register_error",
+]

@@ -1,0 +1,216 @@
+"""How a started client begins runs, joins those that exist, and waits for their outcomes."""
+
+from typing import Any
+
+from holdfast.clock import Clock
+from holdfast.codec import Codec
+from holdfast.core.membership import TaskPush
+from holdfast.core.records import DELAY, Preload, Promise, PromiseState, TaskState
+from holdfast.core.requests import (
+    Done,
+    Outcome,
+    PromiseCreate,
+    Refusal,
+    Request,
+    TaskCreate,
+    TaskGet,
+)
+from holdfast.errors import DecodeError, IdempotencyConflict
+from holdfast.handle import Handle
+from holdfast.lineage import prefixed, root_tags, run_target, target_address
+from holdfast.options import Options, span_ms, split_options
+from holdfast.outcomes import error_of
+from holdfast.port import Store
+from holdfast.registry import Callee, Function, Registry
+from holdfast.runtime.children import call_param
+from holdfast.runtime.subscriptions import Subscription, Subscriptions
+from holdfast.runtime.waits import ending_error
+from holdfast.runtime.worker import Worker, WorkerSettings
+
+
+class Calls:
+    """The client's side of the store, once it is joined."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        codec: Codec,
+        clock: Clock,
+        settings: WorkerSettings,
+        worker: Worker,
+        subscriptions: Subscriptions,
+    ) -> None:
+        self.codec = codec
+        self._store = store
+        self._registry = registry
+        self._clock = clock
+        self._settings = settings
+        self._worker = worker
+        self._subscriptions = subscriptions
+
+    # Beginning
+
+    async def begin_run(
+        self,
+        run_id: str,
+        fn: Callee,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        base: Options,
+    ) -> Handle[Any]:
+        """Create a promise together with its lease and run it here; or join what exists."""
+        settings = self._settings
+        args, options = split_options(args, base)
+        function = self._registry.resolve_registered(fn, version=options.version)
+        target = run_target(settings.group, settings.pid)
+        create = self._create(run_id, function, args, kwargs, options, target=target)
+        # No preload: a run that is new has no children, and one that is taken over asks for each.
+        request = TaskCreate(
+            pid=settings.pid, ttl_ms=settings.ttl_ms, action=create, skip_preload=True
+        )
+        sent_at = self._worker.leases.now()
+        answer = await self._store.submit([request])
+        outcome = answer.outcomes[0]
+        subscription = self._subscriptions.of(create.id)
+        if isinstance(outcome, Refusal) and outcome.status == 409:  # noqa: PLR2004 - it runs already
+            outcome = await self._join(subscription, resent=answer.resent)
+        done = _done(outcome)
+        record, task = done.promise, done.task
+        assert record is not None
+        if not done.created:
+            self._check_conflict(record, create, options)
+        if record.state is not PromiseState.PENDING:
+            subscription.settle(record)
+        elif task is not None and task.state is TaskState.ACQUIRED:
+            subscription.local = True
+            self._worker.start(
+                TaskPush(task=task, promise=record, preload=Preload()),
+                lease_until=sent_at + self._worker.leases.ttl_s,
+                credited=False,
+                fresh=done.created,
+            )
+        return Handle(self, subscription, created=done.created, function=function)
+
+    async def _join(self, subscription: Subscription, *, resent: bool) -> Outcome:
+        """Listen to what runs already under an id; adopt it if our own lost answer had made it."""
+        chain: list[Request] = [self._subscriptions.listener(subscription.id)]
+        if resent:
+            chain.append(TaskGet(id=subscription.id))
+        outcomes = (await self._store.submit(chain)).outcomes
+        self._subscriptions.on_listening(subscription, outcomes[0])
+        listening = outcomes[0]
+        held = outcomes[-1] if resent else None
+        if not isinstance(listening, Done) or not isinstance(held, Done) or held.task is None:
+            return listening
+        task = held.task
+        is_ours = task.state is TaskState.ACQUIRED and task.pid == self._settings.pid
+        if is_ours and not self._worker.holds(subscription.id):
+            return Done(promise=listening.promise, task=task)
+        return listening
+
+    async def begin_rpc(
+        self,
+        run_id: str,
+        fn: Callee,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        base: Options,
+    ) -> Handle[Any]:
+        """Create a promise for a worker group, and listen to it in the same transaction."""
+        args, options = split_options(args, base)
+        function = self._registry.resolve_remote(fn, version=options.version)
+        target = target_address(options.target or self._settings.default_target)
+        create = self._create(run_id, function, args, kwargs, options, target=target)
+        subscription = self._subscriptions.of(create.id)
+        listens = subscription.listening
+        chain: list[Request] = [create]
+        if not listens:
+            chain.append(self._subscriptions.listener(create.id))
+        outcomes = (await self._store.submit(chain)).outcomes
+        done = _done(outcomes[0])
+        record = done.promise
+        assert record is not None
+        if not done.created:
+            self._check_conflict(record, create, options)
+        if record.state is not PromiseState.PENDING:
+            subscription.settle(record)
+        elif not listens:
+            self._subscriptions.on_listening(subscription, outcomes[1])
+        return Handle(self, subscription, created=done.created, function=function)
+
+    def _create(
+        self,
+        run_id: str,
+        function: Function,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        options: Options,
+        *,
+        target: str,
+    ) -> PromiseCreate:
+        full_id = prefixed(self._settings.prefix, options.id or run_id)
+        now_ms = self._clock.now_ms()
+        tags = root_tags(full_id, target=target, extra=options.tags)
+        if options.delay is not None:
+            tags[DELAY] = str(now_ms + span_ms(options.delay, field="delay"))
+        return PromiseCreate(
+            id=full_id,
+            timeout_at_ms=now_ms + options.timeout_ms,
+            param=call_param(self.codec, function, args, kwargs, options.retry_policy),
+            tags=tags,
+        )
+
+    def _check_conflict(self, record: Promise, create: PromiseCreate, options: Options) -> None:
+        """Raise `IdempotencyConflict` if it is asked for and the id means another call."""
+        if options.on_conflict != "raise" or record.param.data == create.param.data:
+            return
+        try:
+            stored = self.codec.decode(record.param.data)
+        except DecodeError:
+            stored = None
+        asked = self.codec.decode(create.param.data)
+        assert isinstance(asked, dict)
+        for field in ("func", "args", "kwargs"):
+            there = stored.get(field) if isinstance(stored, dict) else None
+            if (there or None) != (asked.get(field) or None):
+                raise IdempotencyConflict(f"{record.id} exists and was made with another `{field}`")
+
+    # Asking and waiting
+
+    async def ask(self, request: Request) -> Promise:
+        """Send one operation and answer its promise; raises what the store refused it with."""
+        done = await self.ask_done(request)
+        assert done.promise is not None
+        return done.promise
+
+    async def ask_done(self, request: Request) -> Done:
+        """Send one operation; raises what the store refused it with."""
+        return _done((await self._store.submit([request])).outcomes[0])
+
+    def handle_of(self, record: Promise) -> Handle[Any]:
+        """Make a handle of a promise that was read."""
+        subscription = self._subscriptions.of(record.id)
+        if record.state is not PromiseState.PENDING:
+            subscription.settle(record)
+        return Handle(self, subscription, created=False)
+
+    async def settled_record(self, subscription: Subscription) -> Promise:
+        """Wait until a promise is settled."""
+        return await self._subscriptions.wait(subscription)
+
+    def outcome_of(self, record: Promise) -> object:
+        """Answer the value of a settled promise; raises what it was rejected with."""
+        if record.state is PromiseState.RESOLVED:
+            return self.codec.decode(record.value.data)
+        if record.state is PromiseState.REJECTED:
+            raise self.codec.decode_error(record.value.data)
+        raise ending_error(record.id, record.state)
+
+
+def _done(outcome: Outcome) -> Done:
+    if isinstance(outcome, Done):
+        return outcome
+    assert isinstance(outcome, Refusal), "the first operation of a chain is never skipped"
+    raise error_of(outcome)

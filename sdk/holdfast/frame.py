@@ -1,0 +1,72 @@
+"""The activation of one function inside a run: whose children get which numbers."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from holdfast.errors import NonDurableAwait
+from holdfast.lineage import Lineage
+from holdfast.registry import Function
+
+if TYPE_CHECKING:
+    from holdfast.commands import Command, DurableFuture
+    from holdfast.runtime.execution import Execution
+
+
+class Frame:
+    """State of a body that runs, shared by its context and the driver.
+
+    `observed` is the ticket of the newest settlement whose outcome the body has seen: what the
+    body does next may start only when that much is durable.
+    """
+
+    __slots__ = (
+        "attempt",
+        "begun",
+        "deadline_ms",
+        "execution",
+        "function",
+        "lineage",
+        "observed",
+        "open",
+        "seq",
+        "tags",
+        "takes_commands",
+    )
+
+    def __init__(
+        self,
+        execution: "Execution",
+        function: Function,
+        lineage: Lineage,
+        *,
+        deadline_ms: int,
+        tags: Mapping[str, str],
+        attempt: int = 1,
+        observed: int = 0,
+        takes_commands: bool,
+    ) -> None:
+        self.execution = execution
+        self.function = function
+        self.lineage = lineage
+        self.deadline_ms = deadline_ms
+        self.tags = tags
+        self.attempt = attempt
+        self.observed = observed
+        self.takes_commands = takes_commands
+        self.seq = 0
+        self.open: dict[int, Command[Any]] = {}
+        """Commands that were made and not yet yielded; what is left at the end is an error."""
+        self.begun: dict[str, DurableFuture[Any]] = {}
+        """Children, by id, that the body must not outlive and has not seen the end of."""
+
+    def issue(self, command: "Command[Any]") -> int:
+        """Take the next number of a child for a command."""
+        if not self.takes_commands:
+            raise NonDurableAwait(
+                f"{self.function.name} calls {command.describe()}, but it is a step: only a "
+                "workflow, which is a generator function, has durable children"
+            )
+        seq = self.seq
+        self.seq = seq + 1
+        self.open[seq] = command
+        return seq

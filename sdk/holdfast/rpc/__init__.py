@@ -1,0 +1,9 @@
+"""The remote store: everything of the library that speaks gRPC.
+
+Imported only when a program names a remote store, so that embedded use never loads gRPC.
+"""
+
+from holdfast.rpc.admin import Admin
+from holdfast.rpc.store import OfferReceiver, RemoteStore
+
+__all__ = ["Admin", "OfferReceiver", "RemoteStore"]

@@ -1,0 +1,169 @@
+"""What operators ask a store: queues and members, over plain unary calls."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self, TypeVar
+
+import grpc
+
+from holdfast.rpc.endpoints import credentials_of, parse_endpoints
+from holdfast.rpc.errors import error_of_call
+from holdfast.v1 import admin_pb2 as pb
+from holdfast.v1.admin_pb2_grpc import AdminStub
+
+if TYPE_CHECKING:  # the stubs know it, the generated code does not
+    from holdfast.v1.admin_pb2_grpc import AdminAsyncStub
+
+TIMEOUT_S: Final = 5.0
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """The state of one worker group's work.
+
+    `due` tasks may be dispatched now, `running` ones are leased, `suspended` ones wait for
+    promises, `halted` ones for a person. `oldest_due_age_ms` is 0 when none is due.
+    """
+
+    group: str
+    due: int
+    running: int
+    suspended: int
+    halted: int
+    oldest_due_age_ms: int
+    members: int
+    free_credits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectedMember:
+    """A process that is connected to the store process that was asked."""
+
+    pid: str
+    groups: tuple[str, ...]
+    credits: int
+    held: int
+    connected_at_ms: int
+
+
+class Admin:
+    """A client of one store's `Admin` service; an async context manager.
+
+    Of several endpoints the first that answers is asked. Calls raise `ServerUnavailable`,
+    `InvalidRequest`, `Unauthenticated` or `PermissionDenied`.
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self._endpoints = parse_endpoints(url)
+        self._metadata = credentials_of(token)
+        self._timeout_s = timeout_s
+        self._current = 0
+        self._channels: dict[int, grpc.aio.Channel] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections; calls under way fail."""
+        channels, self._channels = self._channels, {}
+        for channel in channels.values():
+            await channel.close()
+
+    async def get_queues(self, groups: Sequence[str] = ()) -> list[Queue]:
+        """Read the queues of the named groups, zeros included, or of all that have work."""
+        request = pb.AdminGetQueuesRequest(groups=groups)
+
+        async def call(stub: "AdminAsyncStub") -> list[Queue]:
+            response = await stub.GetQueues(
+                request, timeout=self._timeout_s, metadata=self._metadata
+            )
+            return [_queue(queue) for queue in response.queues]
+
+        return await self._ask(call)
+
+    async def list_members(self) -> list[ConnectedMember]:
+        """Read who is connected."""
+
+        async def call(stub: "AdminAsyncStub") -> list[ConnectedMember]:
+            response = await stub.ListMembers(
+                pb.AdminListMembersRequest(), timeout=self._timeout_s, metadata=self._metadata
+            )
+            return [_member(member) for member in response.members]
+
+        return await self._ask(call)
+
+    async def watch_queues(
+        self, groups: Sequence[str] = (), *, interval_ms: int = 1_000
+    ) -> AsyncGenerator[list[Queue], None]:
+        """Read the queues now and whenever they changed, at most once in `interval_ms`.
+
+        Ends only by an error: `ServerUnavailable` when the store went away. Watch again then.
+        """
+        request = pb.AdminWatchQueuesRequest(groups=groups, interval_ms=interval_ms)
+        call = self._stub().WatchQueues(request, metadata=self._metadata)
+        try:
+            async for response in call:
+                yield [_queue(queue) for queue in response.queues]
+        except grpc.aio.AioRpcError as error:
+            where = str(self._endpoints[self._current])
+            self._turn_away(error)
+            raise error_of_call(error, where=where) from error
+        finally:
+            call.cancel()
+
+    async def _ask(self, call: "Callable[[AdminAsyncStub], Awaitable[_T]]") -> _T:
+        """Call the current endpoint; when it is away, each of the others once."""
+        for left in reversed(range(len(self._endpoints))):
+            where = str(self._endpoints[self._current])
+            try:
+                return await call(self._stub())
+            except grpc.aio.AioRpcError as error:
+                self._turn_away(error)
+                if not left or error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise error_of_call(error, where=where) from error
+        raise AssertionError("there is at least one endpoint")
+
+    def _turn_away(self, error: grpc.aio.AioRpcError) -> None:
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            self._current = (self._current + 1) % len(self._endpoints)
+
+    def _stub(self) -> "AdminAsyncStub":
+        channel = self._channels.get(self._current)
+        if channel is None:
+            channel = self._endpoints[self._current].channel()
+            self._channels[self._current] = channel
+        return AdminStub(channel)
+
+
+def _queue(message: pb.Queue) -> Queue:
+    return Queue(
+        group=message.group,
+        due=message.due,
+        running=message.running,
+        suspended=message.suspended,
+        halted=message.halted,
+        oldest_due_age_ms=message.oldest_due_age_ms,
+        members=message.members,
+        free_credits=message.free_credits,
+    )
+
+
+def _member(message: pb.Member) -> ConnectedMember:
+    return ConnectedMember(
+        pid=message.pid,
+        groups=tuple(message.groups),
+        credits=message.credits,
+        held=message.held,
+        connected_at_ms=message.connected_at_ms,
+    )

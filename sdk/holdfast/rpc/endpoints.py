@@ -1,0 +1,107 @@
+"""Where stores are: URLs to channels."""
+
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import grpc
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Largest message that the store sends and accepts."""
+
+PORT_DEFAULT: Final = 50_051
+
+# A peer that vanished without closing its connection is noticed within 20 s: 10 s of silence, and
+# 10 s without an answer to a ping. Reconnecting is paced by the library: gRPC's own pacing, shared
+# between channels, would add up to minutes to it.
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # without it a ping has a minute, whatever stands above
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One store process, or a load balancer before several."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"grpc{'s' if self.tls else ''}://{host}:{self.port}"
+
+    def channel(self) -> grpc.aio.Channel:
+        """Open a channel of its own; it connects when it is used."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        target = f"dns:///{host}:{self.port}"
+        if not self.tls:
+            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        credentials = grpc.ssl_channel_credentials(root_certificates=_system_roots())
+        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+
+
+def parse_endpoints(url: str) -> tuple[Endpoint, ...]:
+    """Read `grpc://a:50051,b:50051` or `grpcs://…`; raise `ValueError` with what it must be.
+
+    The scheme of the first address holds for those that follow without one.
+    """
+    endpoints: list[Endpoint] = []
+    scheme = ""
+    for part in url.split(","):
+        address = part.strip()
+        if "://" in address:
+            scheme, _, address = address.partition("://")
+        endpoints.append(_endpoint(scheme, address, url=url))
+    return tuple(endpoints)
+
+
+def _endpoint(scheme: str, address: str, *, url: str) -> Endpoint:
+    if scheme in {"http", "https"}:
+        secure = "s" if scheme == "https" else ""
+        raise ValueError(
+            f"{url!r} is an HTTP address, and this library speaks gRPC to the store: write"
+            f" grpc{secure}://host:{PORT_DEFAULT}. The HTTP address of a gateway's bridge is for"
+            " clients of the Resonate protocol in other languages."
+        )
+    if scheme not in {"grpc", "grpcs"}:
+        raise ValueError(
+            f"a store's URL must be grpc://host:port or grpcs://host:port, it is {url!r}"
+        )
+    parts = urlsplit(f"//{address}")
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if not parts.hostname or port == -1 or parts.path.strip("/") or parts.query or parts.username:
+        raise ValueError(f"a store's URL must hold a host and perhaps a port, it is {url!r}")
+    return Endpoint(
+        host=parts.hostname, port=PORT_DEFAULT if port is None else port, tls=scheme == "grpcs"
+    )
+
+
+def credentials_of(token: str | None) -> tuple[tuple[str, str], ...]:
+    """Make call metadata that carries a bearer token."""
+    return () if token is None else (("authorization", f"Bearer {token}"),)
+
+
+def _system_roots() -> bytes | None:
+    """Read the system's certificate authorities; `None` leaves gRPC its own list.
+
+    gRPC's environment variable wins, as everywhere else.
+    """
+    if os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
+        return None
+    found: str | None = ssl.get_default_verify_paths().cafile  # the types do not know `None`
+    return Path(found).read_bytes() if found else None

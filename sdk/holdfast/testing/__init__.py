@@ -1,0 +1,1 @@
+"""Tools for testing workflows and the runtime: crash points, and clocks turned by hand."""
