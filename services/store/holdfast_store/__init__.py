@@ -1,0 +1,1 @@
+"""The promise store: a batch engine over a database, served by gRPC or in process."""

@@ -1,0 +1,254 @@
+"""What one transaction does: from waiting chains to decisions, before anything is committed.
+
+Free of I/O: rows come in loaded, decisions and placements go out. The engine loads, commits and
+answers around it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from holdfast.core import steps
+from holdfast.core import task as tasks
+from holdfast.core.decide import Keys, decide_chain
+from holdfast.core.membership import DeliveryMode, Member, TaskOffer
+from holdfast.core.profile import Profile, Undeliverable
+from holdfast.core.records import Preload, Promise, Task, TaskState, Unblock, project
+from holdfast.core.requests import Done, Outcome, Refusal, Request, TaskAcquire, TaskCreate
+from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.members import Members, NotPlaced, Seat
+from holdfast_store.observer import Observer
+from holdfast_store.storage import CommitOutcomeUnknown, Loaded, Plan, StorageError
+
+Answer = Callable[[Sequence[Outcome]], None]
+
+
+@dataclass(slots=True)
+class Entry:
+    """A chain that waits for its transaction."""
+
+    chain: Sequence[Request]
+    answer: Answer
+    tail: Sequence[Outcome] = ()
+    """Outcomes of operations behind the chain, refused at the door."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """One start of a process whose leases are given back, but those that it is known to keep."""
+
+    pid: str
+    instance: str
+    keep: frozenset[tuple[str, int]] = frozenset()
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction does."""
+
+    entries: list[Entry] = field(default_factory=list)
+    due: bool = False
+    lost: list[Gone] = field(default_factory=list)
+    wanted: dict[str, int] = field(default_factory=dict)
+    """Groups whose waiting tasks are looked at, and how many of them."""
+
+    @property
+    def has_background(self) -> bool:
+        """Whether it does anything that no caller asked for."""
+        return bool(self.due or self.lost or self.wanted)
+
+
+@dataclass(slots=True)
+class Decided:
+    """What a batch came to, before it is committed."""
+
+    outcomes: list[list[Outcome]]
+    pushes: list[tuple[Seat, Task]] = field(default_factory=list)
+    offers: list[tuple[Seat, TaskOffer]] = field(default_factory=list)
+    settled: list[tuple[Seat, Promise]] = field(default_factory=list)
+    looks: dict[str, list[NotPlaced | None]] = field(default_factory=dict)
+    step_counts: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """A batch whose transaction has committed, and what is to be said about it."""
+
+    loaded: Loaded
+    decided: Decided
+    changes: Changes
+    preloads: Mapping[str, Preload]
+
+
+class Decider:
+    """Plans and decides batches for the members that are connected."""
+
+    def __init__(
+        self, members: Members, *, profile: Profile, observer: Observer, due_max: int
+    ) -> None:
+        self._members = members
+        self._profile = profile
+        self._observer = observer
+        self._due_max = due_max
+        self._drops = profile.undeliverable is Undeliverable.DROP
+
+    def plan(self, batch: Batch) -> Plan:
+        """Say which rows a batch must see."""
+        keys = Keys()
+        for entry in batch.entries:
+            for request in entry.chain:
+                keys.add(request)
+        keys.pids.update(gone.pid for gone in batch.lost)
+        return Plan(
+            ids=keys.ids,
+            pids=keys.pids,
+            due_max=self._due_max if batch.due else 0,
+            queued=batch.wanted,
+        )
+
+    def decide(self, batch: Batch, loaded: Loaded) -> Decided:
+        """Decide what lost members leave, then operations, then what is due, then placement."""
+        ws, now_ms, profile = loaded.working_set, loaded.now_ms, self._profile
+        # Leases are given back before anything else: an operation of this batch may take a new
+        # one for the same process, and that one stands.
+        lost = sum(
+            steps.release_instance(
+                ws, pid=gone.pid, instance=gone.instance, keep=gone.keep, now_ms=now_ms
+            )
+            for gone in batch.lost
+        )
+        decided = Decided(
+            [decide_chain(ws, e.chain, now_ms=now_ms, profile=profile) for e in batch.entries]
+        )
+        counts = decided.step_counts
+        counts["lost"] = lost
+        if loaded.due_promises:
+            counts["promise_timeout"] = steps.expire_promises(
+                ws, loaded.due_promises, now_ms=now_ms
+            )
+        if loaded.due_tasks:
+            counts["lease_expiry"] = steps.expire_leases(ws, loaded.due_tasks, now_ms=now_ms)
+            self._members.forget(loaded.due_tasks)
+        ready = [
+            t.id
+            for t in ws.tasks_touched()
+            if t.state is TaskState.PENDING and t.queued_at_ms is None
+        ]
+        if ready or loaded.due_tasks:
+            ready += [i for i in loaded.due_tasks if i not in ready]
+            counts["dispatch"] = steps.dispatch(ws, ready, now_ms=now_ms, profile=profile)
+        self._place(ws, loaded, decided)
+        return decided
+
+    def _place(self, ws: WorkingSet, loaded: Loaded, decided: Decided) -> None:
+        """Give waiting tasks to members, oldest first, within this transaction."""
+        seen = set(loaded.queued)
+        fresh = [
+            t.id for t in ws.tasks_touched() if t.queued_at_ms is not None and t.id not in seen
+        ]
+        for task_id in (*loaded.queued, *fresh):
+            task = ws.task(task_id)
+            promise = ws.promise(task_id)
+            if task is None or promise is None:
+                continue
+            if task.queued_at_ms is None:
+                # Settled or taken by an operation of this very batch: its place in the look is
+                # free, so that there may be more behind the last one.
+                if task_id in seen:
+                    decided.looks.setdefault(task.address.group, []).append(None)
+                continue
+            placed = self._members.place(task, promise)
+            if task_id in seen:
+                result = placed if isinstance(placed, NotPlaced) else None
+                decided.looks.setdefault(task.address.group, []).append(result)
+            if not isinstance(placed, NotPlaced):
+                self._hand_over(ws, task, placed, loaded.now_ms, decided)
+            elif placed is NotPlaced.NO_MEMBER and self._drops:
+                # The retry timer brings the message back, as in stores that hold nothing (§0.4).
+                steps.claim_execute(ws, task_id, now_ms=loaded.now_ms, profile=self._profile)
+                self._observer.delivered(status="dropped")
+
+    def _hand_over(
+        self, ws: WorkingSet, task: Task, seat: Seat, now_ms: int, decided: Decided
+    ) -> None:
+        member = seat.member
+        if member.delivery_mode is DeliveryMode.OFFERED:
+            steps.claim_execute(ws, task.id, now_ms=now_ms, profile=self._profile)
+            decided.offers.append((seat, TaskOffer(id=task.id, version=task.version)))
+            return
+        request = TaskAcquire(
+            id=task.id,
+            version=task.version,
+            pid=member.pid,
+            ttl_ms=member.lease_ttl_ms,
+            instance=member.instance,
+        )
+        outcome = tasks.acquire(ws, request, now_ms=now_ms)
+        if isinstance(outcome, Done) and outcome.task is not None:
+            decided.pushes.append((seat, outcome.task))
+        else:  # its deadline passed a moment ago: the sweep settles it
+            self._members.unplace(seat)
+
+    def unreachable(self, ws: WorkingSet, decided: Decided) -> list[Unblock]:
+        """Split messages into those a connected member gets after the commit, and the rest."""
+        kept = []
+        for unblock in ws.unblocks():
+            seat = self._members.seat_at(unblock.address)
+            promise = ws.promise(unblock.promise_id)
+            assert promise is not None
+            if seat is None:
+                kept.append(unblock)
+            else:
+                decided.settled.append((seat, promise))
+        return kept
+
+
+def is_refused(outcome: Outcome) -> bool:
+    """Tell whether an outcome ends its chain: a refusal, or a fence around one."""
+    return isinstance(outcome, Refusal) or (
+        isinstance(outcome, Done) and isinstance(outcome.action, Refusal)
+    )
+
+
+def preload_ids(decided: Decided) -> list[str]:
+    """List the tasks whose children an answer or a push carries."""
+    ids = {task.id for _, task in decided.pushes}
+    for outcomes in decided.outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, Done) and outcome.preload_of is not None:
+                ids.add(outcome.preload_of)
+    return list(ids)
+
+
+def projected(preload: Preload, now_ms: int) -> Preload:
+    """Answer a preload as its records read at an instant."""
+    if all(p.settled_at_ms is not None or p.timeout_at_ms > now_ms for p in preload.promises):
+        return preload
+    return replace(preload, promises=tuple(project(p, now_ms) for p in preload.promises))
+
+
+def with_preloads(outcomes: list[Outcome], preloads: Mapping[str, Preload]) -> list[Outcome]:
+    """Fill in the preloads that outcomes ask for."""
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, Done) and outcome.preload_of is not None:
+            outcomes[index] = replace(outcome, preload=preloads[outcome.preload_of])
+    return outcomes
+
+
+def with_instance(request: Request, member: Member) -> Request:
+    """Record which start of the process takes a lease, where the process asks for itself."""
+    if isinstance(request, (TaskCreate, TaskAcquire)) and request.pid == member.pid:
+        return replace(request, instance=member.instance)
+    return request
+
+
+def unavailable(error: StorageError) -> Refusal:
+    """Say to a caller what a failed transaction means for its operation."""
+    if isinstance(error, CommitOutcomeUnknown):
+        return Refusal(
+            status=503,
+            code="outcome_unknown",
+            message="the database broke during the commit: the operation happened or did not",
+        )
+    return Refusal(
+        status=503, code="database_unavailable", message=f"the database cannot be used: {error}"
+    )

@@ -1,0 +1,127 @@
+"""What differs between databases: the only module that knows one by name.
+
+Everything else in this package is portable. A dialect says how a statement becomes text, how a
+list of any length travels in one parameter, and which options a table takes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+IdText = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""Text compared in the byte order of its UTF-8 form; so does SQLite without being told."""
+
+CLUSTERED: Mapping[str, Any] = {"sqlite_with_rowid": False}
+"""Options of a table of short rows: SQLite keeps them in the primary key's own tree."""
+
+
+class Dialect(Protocol):
+    """How one database wants to be spoken to."""
+
+    def among(self, column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
+        """Whether a column is in the list of texts that a parameter carries."""
+
+    def unpacked(self, parameter: str) -> sa.FromClause:
+        """Unpack the list of texts that a parameter carries, as rows with a column `value`."""
+
+    def with_first(
+        self,
+        outer: sa.FromClause,
+        inner: sa.FromClause,
+        *,
+        key: sa.ColumnElement[Any],
+        first: sa.Select[Any],
+    ) -> sa.FromClause:
+        """Join each outer row with the few inner rows whose key a correlated select answers."""
+
+    def upsert(self, table: sa.Table, *, key: Sequence[str], replace: Sequence[str]) -> sa.Insert:
+        """Insert a row, or replace these columns of the row with the same key."""
+
+    def tables_named(self, parameter: str) -> sa.Select[int]:
+        """Count the tables that have the name that a parameter carries."""
+
+    def compile(
+        self, statement: sa.Executable, columns: Sequence[str] = ()
+    ) -> tuple[str, tuple[str, ...]]:
+        """Answer the text of a statement for the driver, and its parameters' names in order."""
+
+
+class Sqlite:
+    """SQLite, spoken to through the standard library's driver."""
+
+    _dialect = sqlite.dialect(paramstyle="qmark")
+
+    def among(self, column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
+        """Whether a column is in the list of texts that a parameter carries as a JSON array."""
+        return column.in_(sa.select(self.unpacked(parameter).c.value))
+
+    def unpacked(self, parameter: str) -> sa.FromClause:
+        """Unpack the JSON array that a parameter carries."""
+        return sa.func.json_each(sa.bindparam(parameter, type_=sa.Text)).table_valued(
+            sa.column("value", IdText), name=f"each_{parameter}"
+        )
+
+    def with_first(
+        self,
+        outer: sa.FromClause,
+        inner: sa.FromClause,
+        *,
+        key: sa.ColumnElement[Any],
+        first: sa.Select[Any],
+    ) -> sa.FromClause:
+        """Join by a correlated list, which SQLite reads once per outer row; it has no LATERAL."""
+        return outer.join(inner, key.in_(first.correlate(outer)))
+
+    def upsert(self, table: sa.Table, *, key: Sequence[str], replace: Sequence[str]) -> sa.Insert:
+        """Insert or replace, by the name of the conflicting key."""
+        insert = sqlite.insert(table)
+        if not replace:
+            return insert.on_conflict_do_nothing(index_elements=key)
+        return insert.on_conflict_do_update(
+            index_elements=key, set_={name: insert.excluded[name] for name in replace}
+        )
+
+    def tables_named(self, parameter: str) -> sa.Select[int]:
+        """Count the tables that have the name that a parameter carries."""
+        catalog = sa.table("sqlite_master", sa.column("name", sa.Text))
+        return (
+            sa.select(sa.func.count())
+            .select_from(catalog)
+            .where(catalog.c.name == sa.bindparam(parameter))
+        )
+
+    def compile(
+        self, statement: sa.Executable, columns: Sequence[str] = ()
+    ) -> tuple[str, tuple[str, ...]]:
+        """Answer the text with question marks, and what each of them stands for."""
+        compiled = cast("sa.ClauseElement", statement).compile(
+            dialect=self._dialect, column_keys=list(columns) or None
+        )
+        return str(compiled), tuple(cast("Any", compiled).positiontup or ())
+
+
+def migration_engine(path: Path, *, busy_timeout_ms: int) -> sa.Engine:
+    """Make an engine for migrations, whose transactions really include the creation of tables.
+
+    The driver starts none before such a statement, so it is told to leave transactions alone, and
+    the engine says BEGIN itself: at once with the write lock, so that two processes that migrate
+    the same file go one after the other.
+    """
+    engine = sa.create_engine(
+        sa.URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": busy_timeout_ms / 1000},
+        poolclass=sa.NullPool,
+    )
+
+    def leave_transactions_alone(connection: Any, _record: object) -> None:  # noqa: ANN401
+        connection.isolation_level = None
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    sa.event.listen(engine, "connect", leave_transactions_alone)
+    sa.event.listen(engine, "begin", begin)
+    return engine

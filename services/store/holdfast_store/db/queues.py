@@ -1,0 +1,62 @@
+"""Reads outside of batches: what is due next, and how much work each group has."""
+
+from dataclasses import dataclass
+
+from holdfast.core.records import TaskState
+from holdfast_store.db.session import Session
+from holdfast_store.db.statements import Statements
+from holdfast_store.storage import QueueCounts
+
+
+def next_due_at_ms(session: Session, statements: Statements) -> int | None:
+    """Answer when the next promise or task is due; `None` when nothing is armed."""
+    [(at_ms,)] = session.fetch(statements.next_due)
+    return None if at_ms is None else int(at_ms)
+
+
+def queued_groups(session: Session, statements: Statements) -> frozenset[str]:
+    """List groups with waiting execute messages; the empty one is of targets that name none."""
+    return frozenset(row[0] for row in session.fetch(statements.queued_groups))
+
+
+def lease_holders(session: Session, statements: Statements) -> frozenset[tuple[str, str]]:
+    """List the process starts, as pid and instance, that hold leases now."""
+    return frozenset((row[0], row[1]) for row in session.fetch(statements.lease_holders))
+
+
+@dataclass(slots=True)
+class _Tally:
+    due: int = 0
+    running: int = 0
+    suspended: int = 0
+    halted: int = 0
+    oldest_due_at_ms: int | None = None
+
+
+def queue_counts(session: Session, statements: Statements, *, now_ms: int) -> list[QueueCounts]:
+    """Count open tasks per group; those that wait for a later instant are counted nowhere."""
+    tallies: dict[str, _Tally] = {}
+    for group, state, count in session.fetch(statements.queue_states):
+        tally = tallies.setdefault(group, _Tally())
+        if state == TaskState.ACQUIRED:
+            tally.running = count
+        elif state == TaskState.SUSPENDED:
+            tally.suspended = count
+        elif state == TaskState.HALTED:
+            tally.halted = count
+    for group, count, oldest_ms in session.fetch(statements.queue_due, (now_ms,)):
+        tally = tallies.setdefault(group, _Tally())
+        tally.due += count
+        if tally.oldest_due_at_ms is None or oldest_ms < tally.oldest_due_at_ms:
+            tally.oldest_due_at_ms = oldest_ms
+    return [
+        QueueCounts(
+            group=group,
+            due=tally.due,
+            running=tally.running,
+            suspended=tally.suspended,
+            halted=tally.halted,
+            oldest_due_at_ms=tally.oldest_due_at_ms,
+        )
+        for group, tally in sorted(tallies.items())
+    ]

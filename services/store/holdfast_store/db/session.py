@@ -1,0 +1,201 @@
+"""One connection's unit of work: find, load, save, preload; synchronous, for the writer's thread.
+
+It speaks the DB-API through `Statements`; what an error means is decided by its caller.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+
+from holdfast.core.records import Callback, Preload, Promise, Task
+from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.db import rows
+from holdfast_store.db.rows import Row, json_text
+from holdfast_store.db.statements import Statements
+from holdfast_store.preloads import fitting, rows_max
+from holdfast_store.storage import Loaded, Plan
+
+_NO_RESUMES: frozenset[str] = frozenset()
+
+
+class Session:
+    """Reads and writes records on one connection, within whatever transaction it is in."""
+
+    __slots__ = ("_connection", "_on_statement", "_statements")
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        statements: Statements,
+        on_statement: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._on_statement = on_statement
+
+    def fetch(self, text: str, parameters: Row = ()) -> list[Row]:
+        """Run one statement and answer its rows."""
+        self._on_statement(text)
+        return self._connection.execute(text, parameters).fetchall()
+
+    def run(self, text: str, parameters: Row = ()) -> int:
+        """Run one statement and answer how many rows it changed."""
+        self._on_statement(text)
+        return self._connection.execute(text, parameters).rowcount
+
+    def run_each(self, text: str, parameters: Sequence[Row]) -> None:
+        """Run one statement for each row of parameters; with none, do nothing."""
+        if parameters:
+            self._on_statement(text)
+            self._connection.executemany(text, parameters)
+
+    def applied_revisions(self) -> dict[str, str]:
+        """List the migrations that ran, oldest first, each with the checksum of its file."""
+        [(tables,)] = self.fetch(self._statements.tables_named, ("schema_revisions",))
+        return dict(self.fetch(self._statements.revisions)) if tables else {}
+
+    # Loading
+
+    def load(self, plan: Plan, *, now_ms: int) -> Loaded:
+        """Load what a plan names: always the same four statements, after those that find ids."""
+        statements = self._statements
+        ids = set(plan.ids)
+        if plan.pids:
+            ids.update(self._column(statements.ids_of_pids, _list(plan.pids)))
+        due_promises: list[str] = []
+        due_tasks: list[str] = []
+        if plan.due_max:
+            due_promises = self._column(statements.due_promises, now_ms, plan.due_max)
+            due_tasks = self._column(statements.due_tasks, now_ms, plan.due_max)
+            ids.update(due_promises, due_tasks)
+        queued: list[str] = []
+        if plan.queued:
+            queued = self._queued(plan)
+            ids.update(queued)
+        return Loaded(
+            working_set=self._working_set(ids),
+            now_ms=now_ms,
+            due_promises=due_promises,
+            due_tasks=due_tasks,
+            queued=queued,
+        )
+
+    def _queued(self, plan: Plan) -> list[str]:
+        limits = dict(plan.queued)
+        found = self.fetch(self._statements.queued_tasks, (_list(limits), max(limits.values())))
+        queued = []
+        for group, task_id in found:
+            if limits[group] > 0:
+                limits[group] -= 1
+                queued.append(task_id)
+        return queued
+
+    def _working_set(self, ids: set[str]) -> WorkingSet:
+        statements = self._statements
+        of_ids = _list(ids)
+        callbacks = [
+            Callback(awaited=awaited, awaiter=awaiter, wait_version=wait_version)
+            for awaited, awaiter, wait_version in self.fetch(statements.callbacks, (of_ids,))
+        ]
+        of_all = of_ids
+        if callbacks:
+            of_all = _list(ids.union(callback.awaiter for callback in callbacks))
+        woken_by: dict[str, set[str]] = {}
+        for task_id, awaited in self.fetch(statements.resumes, (of_all,)):
+            woken_by.setdefault(task_id, set()).add(awaited)
+        promises: list[Promise] = []
+        tasks: list[Task] = []
+        width = rows.PROMISE_WIDTH
+        for row in self.fetch(statements.records, (of_all,)):
+            promises.append(rows.promise_of(row[:width]))
+            if row[width] is not None:
+                resumes = woken_by.get(row[0])
+                tasks.append(
+                    rows.task_of(
+                        row[0],
+                        row[width:],
+                        _NO_RESUMES if resumes is None else frozenset(resumes),
+                    )
+                )
+        return WorkingSet(
+            promises=promises,
+            tasks=tasks,
+            callbacks=callbacks,
+            listeners=self.fetch(statements.listeners, (of_ids,)),
+        )
+
+    def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
+        """Read the promises with these ids, in their order; one that does not exist is left out."""
+        found = self._promises(ids)
+        return [found[promise_id] for promise_id in ids if promise_id in found]
+
+    def _column(self, text: str, *parameters: object) -> list[str]:
+        return [row[0] for row in self.fetch(text, parameters)]
+
+    # Saving
+
+    def insert(self, changes: Changes) -> None:
+        """Write the promises and tasks that the batch found absent."""
+        statements = self._statements
+        self.run_each(
+            statements.promise_insert, [rows.promise_inserted(p) for p in changes.promises_created]
+        )
+        self.run_each(
+            statements.task_insert, [rows.task_inserted(t) for t in changes.tasks_created]
+        )
+
+    def save(self, changes: Changes) -> None:
+        """Write everything else; rows that others refer to come before those that refer."""
+        statements = self._statements
+        run_each = self.run_each
+        run_each(
+            statements.promise_update, [rows.promise_updated(p) for p in changes.promises_updated]
+        )
+        run_each(statements.task_update, [rows.task_updated(t) for t in changes.tasks_updated])
+        run_each(statements.callback_delete, changes.callbacks_removed)
+        run_each(
+            statements.callback_save,
+            [(c.awaited, c.awaiter, c.wait_version) for c in changes.callbacks_saved],
+        )
+        run_each(statements.listeners_delete, [(key,) for key in changes.listeners_cleared])
+        run_each(statements.listener_save, changes.listeners_added)
+        run_each(statements.resumes_delete, [(key,) for key in changes.resumes_cleared])
+        run_each(statements.resume_insert, changes.resumes_added)
+        run_each(
+            statements.unblock_save,
+            [(u.address, u.promise_id, u.enqueued_at_ms) for u in changes.unblocks],
+        )
+
+    def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
+        """Read the children of tasks, as far as the byte bound goes.
+
+        Two statements: sizes first, so that no payload beyond the bound is ever read. One that
+        does both costs ten times as much for a small tree.
+        """
+        if not task_ids:
+            return {}
+        bound = rows_max(bytes_max)
+        sizes: dict[str, dict[str, int]] = {task_id: {} for task_id in task_ids}
+        parameters = (_list(sizes), bound, bound)
+        for task_id, child, counted_bytes in self.fetch(self._statements.children, parameters):
+            sizes[task_id][child] = counted_bytes
+        for task_id, children in sizes.items():
+            children.pop(task_id, None)
+        within = {task_id: fitting(children, bytes_max) for task_id, children in sizes.items()}
+        wanted = {child for children in within.values() for child in children}
+        promises = self._promises(wanted) if wanted else {}
+        return {
+            task_id: Preload(
+                promises=tuple(promises[child] for child in children),
+                complete=len(children) == len(sizes[task_id]),
+            )
+            for task_id, children in within.items()
+        }
+
+    def _promises(self, ids: Iterable[str]) -> dict[str, Promise]:
+        found = self.fetch(self._statements.promises, (_list(ids),))
+        return {row[0]: rows.promise_of(row) for row in found}
+
+
+def _list(ids: Iterable[str]) -> str:
+    """Many ids as one parameter."""
+    return json_text(list(ids))

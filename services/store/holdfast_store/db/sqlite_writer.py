@@ -1,0 +1,201 @@
+"""The writing connection of a SQLite file, and what its failures mean."""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from holdfast.core.records import Preload, Promise
+from holdfast.core.working_set import Changes
+from holdfast_store.db import revisions, rows, sqlite_errors
+from holdfast_store.db.session import Session
+from holdfast_store.db.statements import Statements
+from holdfast_store.storage import (
+    CommitOutcomeUnknown,
+    InsertConflict,
+    Loaded,
+    Plan,
+    StorageError,
+    StorageUnavailable,
+)
+
+R = TypeVar("R")
+
+CACHE_KIB = 16_384
+"""Pages that the writing connection keeps in memory."""
+
+
+class Writer:
+    """The writing connection; every method runs on the writer's thread.
+
+    Invariant: when a method has raised, no transaction is open.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], sqlite3.Connection],
+        statements: Statements,
+        report: Callable[[str], None],
+    ) -> None:
+        self._connect = connect
+        self._statements = statements
+        self._report = report
+        self._connection: sqlite3.Connection | None = None
+        self._session: Session | None = None
+
+    def open(self) -> None:
+        """Connect and check the schema."""
+        try:
+            with self._undone_on_failure():
+                revisions.check_current(self._current().applied_revisions())
+        except StorageError:
+            self._disconnect()
+            raise
+
+    def close(self) -> None:
+        """Move the write-ahead log into the file and disconnect."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            # Nothing is lost: whoever opens the file next reads the log.
+            raise sqlite_errors.meaning_of(error) from error
+        finally:
+            self._disconnect()
+
+    def load(self, plan: Plan, now_ms: int) -> Loaded:
+        """Begin, unless a transaction is open, and read."""
+        with self._undone_on_failure():
+            return self._begun().load(plan, now_ms=now_ms)
+
+    def commit(
+        self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int
+    ) -> dict[str, Preload]:
+        """Save, read preloads, commit."""
+        with self._undone_on_failure():
+            session = self._begun()
+            _insert(session, changes)
+            session.save(changes)
+            preloads = session.preload(preload_of, bytes_max=preload_bytes_max)
+        self._end(session)
+        return preloads
+
+    def roll_back(self) -> None:
+        """Undo what was not committed."""
+        self._recover(None)
+
+    def take_unblocks(self, addresses: Sequence[str]) -> list[Promise]:
+        """Delete messages and answer their promises."""
+
+        def take(session: Session) -> list[Promise]:
+            of_addresses = (rows.json_text(addresses),)
+            ids = [row[0] for row in session.fetch(self._statements.unblocks_find, of_addresses)]
+            if not ids:
+                return []
+            session.run(self._statements.unblocks_delete, of_addresses)
+            return session.promises_in_order(list(dict.fromkeys(ids)))
+
+        return self._whole(take)
+
+    def drop_unblocks(self, before_ms: int) -> int:
+        """Delete messages that were enqueued before an instant."""
+        return self._whole(lambda s: s.run(self._statements.unblocks_drop, (before_ms,)))
+
+    def _whole(self, work: Callable[[Session], R]) -> R:
+        """Do some work as a transaction of its own."""
+        with self._undone_on_failure():
+            session = self._begun()
+            result = work(session)
+        self._end(session)
+        return result
+
+    # The transaction's ends
+
+    @contextmanager
+    def _undone_on_failure(self) -> Iterator[None]:
+        """Keep the invariant of this class, and raise what a failure means."""
+        try:
+            yield
+        except sqlite_errors.FAILURES as error:
+            self._recover(error)
+            raise sqlite_errors.meaning_of(error) from error
+        except BaseException:
+            self._recover(None)
+            raise
+
+    def _begun(self) -> Session:
+        """Answer the session, in a transaction that holds the write lock."""
+        session = self._current()
+        assert self._connection is not None
+        if not self._connection.in_transaction:
+            session.run("BEGIN IMMEDIATE")
+        return session
+
+    def _end(self, session: Session) -> None:
+        try:
+            session.run("COMMIT")
+        except sqlite3.Error as error:
+            meaning = self._meaning_of_failed_commit(error)
+            self._recover(error)
+            raise meaning from error
+
+    def _meaning_of_failed_commit(self, error: sqlite3.Error) -> StorageError:
+        """Nothing was written if SQLite still holds the transaction, or undid it by itself.
+
+        After a failed write or flush nobody can tell: the log may hold the whole transaction,
+        and whoever reads it after a crash may find it there.
+        """
+        assert self._connection is not None
+        undone = self._connection.in_transaction or sqlite_errors.is_undone_by_sqlite(error)
+        if undone and not sqlite_errors.is_of_device(error):
+            return sqlite_errors.meaning_of(error)
+        return CommitOutcomeUnknown(f"the commit failed: {error}")
+
+    def _recover(self, error: BaseException | None) -> None:
+        """Make the connection usable again, or drop it, so that the next call opens another."""
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction:
+                self._report("ROLLBACK")
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            self._disconnect()  # closing undoes what is open, too
+            return
+        if error is not None and sqlite_errors.is_of_connection(error):
+            self._disconnect()
+
+    def _current(self) -> Session:
+        if self._session is None:
+            connection = self._connect()
+            try:
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+            self._session = Session(connection, self._statements, self._report)
+        return self._session
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._session = self._connection, None, None
+        if connection is not None:
+            connection.close()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Let many read beside the one who writes, which is remembered in the file."""
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise StorageUnavailable(f"the file system offers no write-ahead log, only {mode}")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+
+
+def _insert(session: Session, changes: Changes) -> None:
+    try:
+        session.insert(changes)
+    except sqlite3.IntegrityError as error:
+        if sqlite_errors.extended_code(error) in sqlite_errors.DUPLICATE_KEYS:
+            raise InsertConflict(f"a row exists already: {error}") from error
+        raise

@@ -1,0 +1,142 @@
+"""The store inside a process of its user: the same engine, no network.
+
+Found by the library through the entry point group `holdfast.stores`; the library's port is
+matched by shape, since the store knows nothing of the programming model.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from holdfast.core.membership import Member, TaskOffer, TaskPush
+from holdfast.core.records import Promise
+from holdfast.core.requests import Outcome, Request
+from holdfast_store.engine import Engine, Session
+from holdfast_store.loops.timers import Timers
+from holdfast_store.observer import NullObserver
+from holdfast_store.storages import migrate, open_storage
+
+SLOW_POLL_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedAnswer:
+    """What a chain was answered; nothing is ever sent twice in process."""
+
+    outcomes: Sequence[Outcome]
+    resent: bool = False
+
+
+class Receiver(Protocol):
+    """The library's end."""
+
+    def on_task(self, push: TaskPush) -> None:
+        """Take a task."""
+
+    def on_settled(self, promise: Promise) -> None:
+        """Learn of a settlement."""
+
+    def on_connected(self) -> None:
+        """Learn that the store is there."""
+
+    def on_disconnected(self) -> None:
+        """Learn that the store is gone."""
+
+
+class _Inbox:
+    """Hands the engine's messages to the library."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def push_task(self, push: TaskPush) -> None:
+        self._receiver.on_task(push)
+
+    def push_offer(self, offer: TaskOffer) -> None:
+        raise AssertionError(f"an embedded member acquires nothing itself: {offer}")
+
+    def push_settled(self, promise: Promise) -> None:
+        self._receiver.on_settled(promise)
+
+    def replaced(self) -> None:
+        self._receiver.on_disconnected()
+
+
+class EmbeddedStore:
+    """An engine with its storage and timers, owned by the process that uses it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._storage = open_storage(url)
+        self._engine = Engine(self._storage)
+        self._timers: asyncio.Task[None] | None = None
+        self._session: Session | None = None
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, for whoever serves or inspects the same store."""
+        return self._engine
+
+    async def start(self, member: Member, receiver: Receiver) -> None:
+        """Migrate and open the storage, start the engine, join as its only member."""
+        await asyncio.to_thread(migrate, self._url)
+        await self._storage.open()
+        timers = Timers(
+            self._engine, self._storage, observer=NullObserver(), slow_poll_s=SLOW_POLL_S
+        )
+        await self._engine.start()
+        # The file has one owner, and this process has just become it: every lease in it belongs
+        # to a process that is gone.
+        self._engine.take_leases_from(await self._storage.lease_holders())
+        self._timers = asyncio.create_task(timers.run(), name="timers")
+        self._session = self._engine.connect(member, _Inbox(receiver))
+        receiver.on_connected()
+
+    def submit(
+        self,
+        chain: Sequence[Request],
+        *,
+        credits: int = 0,
+        timeout: float | None = None,  # noqa: ARG002 - the port's; nothing is lost in process
+    ) -> "asyncio.Future[EmbeddedAnswer]":
+        """Queue a chain for the next transaction."""
+        future: asyncio.Future[EmbeddedAnswer] = asyncio.get_running_loop().create_future()
+
+        def answer(outcomes: Sequence[Outcome]) -> None:
+            if not future.done():
+                future.set_result(EmbeddedAnswer(outcomes=outcomes))
+
+        self._engine.submit(chain, answer, session=self._joined)
+        if credits:
+            self._joined.give_back(credits)
+        return future
+
+    def give_back(self, credits: int) -> None:
+        """Return credits."""
+        self._joined.give_back(credits)
+
+    def drain(self) -> None:
+        """Take no more tasks."""
+        self._joined.drain()
+
+    async def close(self) -> None:
+        """Answer what is queued, stop the timers, close the storage."""
+        if self._session is None:
+            return
+        await self._engine.stop()
+        self._session.close(peer_closed=False)
+        if self._timers is not None:
+            self._timers.cancel()
+            await asyncio.gather(self._timers, return_exceptions=True)
+        await self._storage.close()
+
+    @property
+    def _joined(self) -> Session:
+        assert self._session is not None, "start the store before using it"
+        return self._session
+
+
+def open_store(url: str) -> EmbeddedStore:
+    """Make an in-process store on `memory:` or `sqlite:///path`; `start` opens it."""
+    return EmbeddedStore(url)

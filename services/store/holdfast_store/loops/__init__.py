@@ -1,0 +1,1 @@
+"""What the store does by the clock; each loop sleeps until something is due."""

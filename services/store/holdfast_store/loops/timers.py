@@ -1,0 +1,99 @@
+"""Deadlines, dispatches and leases: sleep until the next due instant, then sweep.
+
+An idle store issues no statements but the slow poll, which repairs what memory cannot know: work
+of another replica, and messages that nobody came for.
+"""
+
+import asyncio
+
+from holdfast_chassis.logs import get_logger
+from holdfast_store.engine import Engine
+from holdfast_store.observer import Observer
+from holdfast_store.storage import Storage, StorageError
+
+log = get_logger(__name__)
+
+WALL_CLOCK_CHECK_S = 1.0
+"""Longest sleep: the monotonic sleep must notice when the wall clock was set forward."""
+
+UNBLOCK_KEPT_MS = 60_000
+"""Messages older than this are dropped: clients register their listeners again by then (§4.3)."""
+
+
+class Timers:
+    """Asks the engine to sweep whenever something in the database is due."""
+
+    def __init__(
+        self, engine: Engine, storage: Storage, *, observer: Observer, slow_poll_s: float
+    ) -> None:
+        self._engine = engine
+        self._storage = storage
+        self._observer = observer
+        self._slow_poll_s = slow_poll_s
+        self._next_due_ms: int | None = None
+        self._changed = asyncio.Event()
+        self._stale = True
+        self._poll_at = 0.0
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self._engine.on_due = self._hear_of_due
+        self._engine.on_swept = self._hear_of_sweep
+        loop = asyncio.get_running_loop()
+        while True:
+            if loop.time() >= self._poll_at:
+                self._poll_at = loop.time() + self._slow_poll_s
+                await self._drop_unblocks()
+                self._stale = True
+            if self._stale:
+                await self._read_next_due()
+            if self._next_due_ms is not None and self._next_due_ms <= self._engine.now_ms():
+                self._next_due_ms = None
+                self._engine.sweep()
+            await self._sleep(loop.time())
+
+    async def _sleep(self, now_s: float) -> None:
+        span_s = min(WALL_CLOCK_CHECK_S, max(0.0, self._poll_at - now_s))
+        if self._next_due_ms is not None:
+            span_s = min(span_s, max(0, self._next_due_ms - self._engine.now_ms()) / 1000)
+        try:
+            async with asyncio.timeout(span_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    def _hear_of_due(self, at_ms: int) -> None:
+        if self._next_due_ms is None or at_ms < self._next_due_ms:
+            self._next_due_ms = at_ms
+            self._changed.set()
+
+    def _hear_of_sweep(self, more: bool) -> None:  # noqa: FBT001 - an engine callback
+        if not more:
+            self._stale = True
+            self._changed.set()
+
+    async def _read_next_due(self) -> None:
+        # Instants heard while the read is under way are kept: they may be newer than what it saw.
+        self._stale = False
+        try:
+            read_ms = await self._storage.next_due_at_ms()
+        except StorageError as error:
+            log.warning("next_due_not_read", error=str(error))
+            self._stale = True
+            await asyncio.sleep(WALL_CLOCK_CHECK_S)
+            return
+        heard_ms = self._next_due_ms
+        known = [at_ms for at_ms in (read_ms, heard_ms) if at_ms is not None]
+        self._next_due_ms = min(known, default=None)
+
+    async def _drop_unblocks(self) -> None:
+        try:
+            dropped = await self._storage.drop_unblocks(
+                before_ms=self._engine.now_ms() - UNBLOCK_KEPT_MS
+            )
+        except StorageError as error:
+            log.warning("unblocks_not_dropped", error=str(error))
+            return
+        for _ in range(dropped):
+            self._observer.delivered(status="dropped")

@@ -1,0 +1,341 @@
+"""Who is connected to this store process, and who is given which task.
+
+Pure bookkeeping on the event loop: no I/O, no rules. A task goes to the member that its target
+names, else to the one that ran it last (its cache is warm), else to the least loaded.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from holdfast.core.ids import Address, flaw_of_text, parse_address
+from holdfast.core.membership import Member, TaskOffer, TaskPush
+from holdfast.core.records import Promise, Task
+
+WARM_TASKS_MAX = 65_536
+"""Tasks whose last member is remembered; an older one is merely given to somebody else."""
+
+CREDITS_MAX = 1_000_000
+LOOK_MAX = 16_384
+"""Waiting tasks that one look may pass over in search of one that somebody can take."""
+
+GROUPS_MAX = 64
+FUNCTIONS_MAX = 10_000
+
+
+class BadMember(Exception):
+    """A process introduced itself in a way that cannot be accepted; `code` is stable."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Inbox(Protocol):
+    """Where a member receives. Called on the event loop; must not block or raise."""
+
+    def push_task(self, push: TaskPush) -> None:
+        """Take a task acquired for the member."""
+
+    def push_offer(self, offer: TaskOffer) -> None:
+        """Take note of a task that the member may acquire."""
+
+    def push_settled(self, promise: Promise) -> None:
+        """Take a settled promise that the member waits for."""
+
+    def replaced(self) -> None:
+        """Another stream with the same pid took over: end this one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberStatus:
+    """A connected process, for operators."""
+
+    pid: str
+    groups: tuple[str, ...]
+    credits: int
+    held: int
+    connected_at_ms: int
+
+
+class Seat:
+    """One member's place: its credits and where it receives."""
+
+    __slots__ = ("connected_at_ms", "credits", "draining", "held", "inbox", "member", "works")
+
+    def __init__(self, member: Member, inbox: Inbox, *, connected_at_ms: int) -> None:
+        self.member = member
+        self.inbox = inbox
+        self.credits = member.credits
+        self.works = member.credits > 0
+        self.held = 0
+        self.draining = False
+        self.connected_at_ms = connected_at_ms
+
+    def knows(self, func: str | None) -> bool:
+        """Whether the member runs the function that a promise names (§13)."""
+        functions = self.member.functions
+        if functions is None or func is None or func in functions:
+            return True
+        return func.partition("@")[0] in functions
+
+
+class NotPlaced(Enum):
+    """Why a task was given to nobody."""
+
+    NO_CREDIT = auto()
+    """A fitting member is connected but has no room: the next credit may take the task."""
+    NO_MEMBER = auto()
+    """No fitting member is connected: only a new member may take the task."""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """What is known about a group's waiting tasks that this process did not place."""
+
+    waiting: bool = False
+    """A look at the waiting tasks may place one now."""
+    starved: bool = False
+    """Tasks may wait for a credit of the member that fits them."""
+    unmatched: bool = False
+    """Tasks may wait for a member that is not here."""
+    passed_over: int = 0
+    """How many of the oldest waiting tasks nobody could take, at the last look."""
+
+
+class Members:
+    """The members of every group, and what their groups wait for.
+
+    Invariant: a seat is listed under its pid and under each of its groups, or nowhere.
+    """
+
+    def __init__(self) -> None:
+        self._by_pid: dict[str, Seat] = {}
+        self._by_group: dict[str, dict[str, Seat]] = {}
+        self._backlog: dict[str, _Backlog] = {}
+        self._last_pid: OrderedDict[str, str] = OrderedDict()
+
+    # Joining and leaving
+
+    def join(self, member: Member, inbox: Inbox, *, now_ms: int) -> Seat:
+        """Seat a member; one with the same pid is told that it was replaced."""
+        check_member(member)
+        before = self._by_pid.get(member.pid)
+        if before is not None:
+            self.leave(before)
+            before.inbox.replaced()
+        seat = Seat(member, inbox, connected_at_ms=now_ms)
+        self._by_pid[member.pid] = seat
+        for group in member.groups:
+            self._by_group.setdefault(group, {})[member.pid] = seat
+            backlog = self._backlog.setdefault(group, _Backlog())
+            backlog.waiting = backlog.waiting or backlog.unmatched or backlog.starved
+            backlog.passed_over = 0
+        return seat
+
+    def leave(self, seat: Seat) -> bool:
+        """Unseat a member; answer whether it was still seated."""
+        if self._by_pid.get(seat.member.pid) is not seat:
+            return False
+        del self._by_pid[seat.member.pid]
+        for group in seat.member.groups:
+            self._by_group[group].pop(seat.member.pid, None)
+        return True
+
+    def is_seated(self, pid: str, instance: str) -> bool:
+        """Whether this start of a process is connected now."""
+        seat = self._by_pid.get(pid)
+        return seat is not None and seat.member.instance == instance
+
+    def give_back(self, seat: Seat, credits: int) -> None:
+        """Return credits: those of tasks given here, or of tasks given before the member came back.
+
+        A member that reconnects says how much room it has then; what it still runs comes on top
+        when it ends, although this seat never gave it.
+        """
+        returned = max(0, credits)
+        seat.held = max(0, seat.held - returned)
+        seat.credits = min(seat.credits + returned, CREDITS_MAX)
+        for group in seat.member.groups:
+            backlog = self._backlog.get(group)
+            if backlog is not None and backlog.starved and returned:
+                backlog.starved = False
+                backlog.waiting = True
+
+    # Placing tasks
+
+    def place(self, task: Task, promise: Promise) -> Seat | NotPlaced:
+        """Choose a member for a task and take one of its credits."""
+        address = task.address
+        func = promise.func
+        fitting = [s for s in self._candidates(address) if s.works and s.knows(func)]
+        free = [s for s in fitting if s.credits > 0 and not s.draining]
+        if not free:
+            return self._not_placed(address.group, any_fitting=bool(fitting))
+        preferred = (address.pid, self._last_pid.get(task.id))
+        seat = next(
+            (s for pid in preferred if pid for s in free if s.member.pid == pid),
+            None,
+        ) or max(free, key=lambda s: s.credits)
+        seat.credits -= 1
+        seat.held += 1
+        self._remember(task.id, seat.member.pid)
+        return seat
+
+    def unplace(self, seat: Seat) -> None:
+        """Undo `place` for a transaction that did not commit."""
+        self.give_back(seat, 1)
+
+    def _candidates(self, address: Address) -> Iterable[Seat]:
+        seats = self._by_group.get(address.group, {})
+        if not address.unicast:
+            return seats.values()
+        seat = seats.get(address.pid)
+        return () if seat is None else (seat,)
+
+    def _not_placed(self, group: str, *, any_fitting: bool) -> NotPlaced:
+        backlog = self._backlog.setdefault(group, _Backlog())
+        if any_fitting:
+            # Not `waiting`: that somebody else in the group has room does not help this task.
+            backlog.starved = True
+            return NotPlaced.NO_CREDIT
+        backlog.unmatched = True
+        return NotPlaced.NO_MEMBER
+
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """Prefer nobody for these tasks: whoever had them last let them lie.
+
+        A process that was stopped keeps its connection and its credits for a while. Giving a task
+        back to it each time that its lease has run out would keep the task from everybody else.
+        """
+        for task_id in task_ids:
+            self._last_pid.pop(task_id, None)
+
+    def _remember(self, task_id: str, pid: str) -> None:
+        self._last_pid[task_id] = pid
+        self._last_pid.move_to_end(task_id)
+        if len(self._last_pid) > WARM_TASKS_MAX:
+            self._last_pid.popitem(last=False)
+
+    # Waiting tasks
+
+    def expect_backlog(self, groups: Iterable[str]) -> None:
+        """Learn, at the start, that tasks of these groups wait in the database."""
+        for group in groups:
+            backlog = self._backlog.setdefault(group, _Backlog())
+            backlog.unmatched = True
+            backlog.waiting = backlog.waiting or bool(self._by_group.get(group))
+
+    def wanted(self) -> dict[str, int]:
+        """Per group with waiting tasks and free credits: how many of the oldest to look at.
+
+        The look must be reported by `looked` or, when it failed, by `look_again`.
+        """
+        wanted = {}
+        for group, backlog in self._backlog.items():
+            if not backlog.waiting:
+                continue
+            free = self.free_credits(group)
+            if free > 0:
+                wanted[group] = min(free + backlog.passed_over, LOOK_MAX)
+                backlog.waiting = False
+        return wanted
+
+    def looked(
+        self, limits: Mapping[str, int], results: Mapping[str, Sequence[NotPlaced | None]]
+    ) -> None:
+        """Learn how a look at waiting tasks ended: per group one result per task found.
+
+        Behind a full look there may be more. It is worth another one if this one placed a task or
+        the next one reaches deeper; otherwise only a credit or a new member can change anything.
+        """
+        for group, limit in limits.items():
+            found = results.get(group, ())
+            backlog = self._backlog[group]
+            before = backlog.passed_over
+            backlog.passed_over = sum(r is not None for r in found)
+            progress = None in found or backlog.passed_over > before
+            if len(found) >= limit and progress:
+                backlog.waiting = True
+
+    def look_again(self, groups: Iterable[str]) -> None:
+        """Learn that a look failed with its transaction."""
+        for group in groups:
+            self._backlog[group].waiting = True
+
+    # Addresses and numbers
+
+    def seat_at(self, address: str) -> Seat | None:
+        """Find the member that a message to an address reaches now (§4.4)."""
+        parsed = parse_address(address)
+        seats = self._by_group.get(parsed.group)
+        if not seats:
+            return None
+        named = seats.get(parsed.pid)
+        if named is not None or parsed.unicast:
+            return named
+        return next(iter(seats.values()))
+
+    def addresses_of(self, seat: Seat) -> list[str]:
+        """Every address at which a member may be waited for by name."""
+        pid = seat.member.pid
+        return [
+            address
+            for group in seat.member.groups
+            for address in (
+                f"poll://uni@{group}/{pid}",
+                f"poll://any@{group}/{pid}",
+                f"poll://any@{group}",
+            )
+        ]
+
+    def free_credits(self, group: str) -> int:
+        """Tasks that the group's members could take now."""
+        seats = self._by_group.get(group, {}).values()
+        return sum(s.credits for s in seats if not s.draining)
+
+    def workers(self, group: str) -> int:
+        """Members of a group that were ever given credits."""
+        return sum(s.works for s in self._by_group.get(group, {}).values())
+
+    def groups(self) -> frozenset[str]:
+        """List groups with at least one member that works."""
+        return frozenset(
+            group for group, seats in self._by_group.items() if any(s.works for s in seats.values())
+        )
+
+    def status(self) -> list[MemberStatus]:
+        """Every member, by pid."""
+        return [
+            MemberStatus(
+                pid=pid,
+                groups=seat.member.groups,
+                credits=seat.credits,
+                held=seat.held,
+                connected_at_ms=seat.connected_at_ms,
+            )
+            for pid, seat in sorted(self._by_pid.items())
+        ]
+
+
+def check_member(member: Member) -> None:
+    """Raise `BadMember` for an introduction that names the wrong things."""
+    for field, text in (
+        ("pid", member.pid),
+        ("instance_id", member.instance),
+        *(("groups", g) for g in member.groups),
+    ):
+        flaw = flaw_of_text(text, field=f"hello.{field}")
+        if flaw is not None:
+            raise BadMember("invalid_text", flaw)
+    if len(member.groups) > GROUPS_MAX:
+        raise BadMember("too_many_groups", f"hello.groups must be at most {GROUPS_MAX}")
+    if not 0 <= member.credits <= CREDITS_MAX:
+        raise BadMember("out_of_range", f"hello.credits must be from 0 to {CREDITS_MAX}")
+    if member.credits and member.lease_ttl_ms < 1:
+        raise BadMember("out_of_range", "hello.lease_ttl_ms must be at least 1 with credits")
+    if member.functions is not None and len(member.functions) > FUNCTIONS_MAX:
+        raise BadMember("too_many_functions", f"hello.functions must be at most {FUNCTIONS_MAX}")

@@ -1,0 +1,323 @@
+"""Promises in memory: the same port as a database, for tests, trials and embedded use.
+
+Nothing survives the process. The cost of a batch does not depend on how many promises are stored:
+what a database does with an index is done here with an agenda or a sorted list.
+"""
+
+import asyncio
+import contextlib
+from bisect import insort
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from holdfast.core.records import (
+    BRANCH,
+    PARENT,
+    Callback,
+    Preload,
+    Promise,
+    PromiseState,
+    Task,
+    TaskState,
+)
+from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.agenda import Agenda
+from holdfast_store.preloads import counted_bytes, fitting, rows_max
+from holdfast_store.storage import BatchRejected, InsertConflict, Loaded, Plan, QueueCounts
+
+R = TypeVar("R")
+
+
+class MemoryStorage:
+    """A database of promises in memory; one transaction at a time.
+
+    Records are frozen, so they are kept and answered as they are.
+    """
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._rows = _Rows()
+
+    async def open(self) -> None:
+        """Do nothing: there is nothing to connect to."""
+
+    async def close(self) -> None:
+        """Wait for the running transaction; what is stored stays until the object goes."""
+        async with self._turn:
+            return
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator["MemoryTransaction"]:
+        """Begin; a transaction that is left without a commit has changed nothing."""
+        async with self._turn:
+            yield MemoryTransaction(self._rows)
+
+    async def next_due_at_ms(self) -> int | None:
+        """Answer when the next promise or task is due; `None` when nothing is armed."""
+        return self._rows.next_due_at_ms()
+
+    async def queued_groups(self) -> frozenset[str]:
+        """List groups with waiting execute messages."""
+        return frozenset(self._rows.queued)
+
+    async def lease_holders(self) -> frozenset[tuple[str, str]]:
+        """List the process starts, as pid and instance, that hold leases now."""
+        return self._rows.lease_holders()
+
+    async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
+        """Count work per group, in the order of their names."""
+        return self._rows.queue_counts(now_ms)
+
+    async def take_unblocks(self, addresses: Sequence[str]) -> Sequence[Promise]:
+        """Delete and answer settled promises that wait for these addresses."""
+        async with self._turn:
+            return self._rows.take_unblocks(addresses)
+
+    async def drop_unblocks(self, *, before_ms: int) -> int:
+        """Delete messages that nobody came for; answer how many."""
+        async with self._turn:
+            return self._rows.drop_unblocks(before_ms)
+
+    async def ping(self) -> None:
+        """Answer."""
+
+
+class MemoryTransaction:
+    """One unit of work; nobody else writes between its load and its commit."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: "_Rows") -> None:
+        self._rows = rows
+
+    async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
+        """Read what a plan names."""
+        return self._rows.load(plan, now_ms)
+
+    async def commit(
+        self, changes: Changes, *, preload_of: Sequence[str], preload_bytes_max: int
+    ) -> Mapping[str, Preload]:
+        """Write everything or, raising a `StorageError`, nothing; then read the preloads."""
+        self._rows.check(changes)
+        self._rows.save(changes)
+        return {task_id: self._rows.preload(task_id, preload_bytes_max) for task_id in preload_of}
+
+
+class _Rows:
+    """What a database keeps in tables and indexes."""
+
+    def __init__(self) -> None:
+        self.promises: dict[str, Promise] = {}
+        self.tasks: dict[str, Task] = {}
+        self.callbacks: dict[str, dict[str, Callback]] = {}
+        self.listeners: dict[str, dict[str, None]] = {}
+        self.outbox: dict[str, dict[str, int]] = {}
+        self.queued: dict[str, Agenda] = {}
+        self._deadlines = Agenda()
+        self._due = Agenda()
+        self._leased: dict[str, set[str]] = {}
+        self._in_branch: dict[str, list[str]] = {}
+        self._with_parent: dict[str, list[str]] = {}
+        self._states: Counter[tuple[str, TaskState]] = Counter()
+
+    # Reading
+
+    def load(self, plan: Plan, now_ms: int) -> Loaded:
+        ids = set(plan.ids)
+        for pid in plan.pids:
+            ids.update(self._leased.get(pid, ()))
+        due_promises: list[str] = []
+        due_tasks: list[str] = []
+        if plan.due_max:
+            due_promises = self._deadlines.first(plan.due_max, until_ms=now_ms)
+            due_tasks = self._due.first(plan.due_max, until_ms=now_ms)
+            ids.update(due_promises, due_tasks)
+        queued = self._oldest_queued(plan.queued)
+        ids.update(queued)
+        return Loaded(
+            working_set=self._working_set(ids),
+            now_ms=now_ms,
+            due_promises=due_promises,
+            due_tasks=due_tasks,
+            queued=queued,
+        )
+
+    def _oldest_queued(self, limits: Mapping[str, int]) -> list[str]:
+        found = []
+        for group, limit in limits.items():
+            queue = self.queued.get(group)
+            if queue is not None:
+                found += [(queue.at_ms(task_id), task_id) for task_id in queue.first(limit)]
+        return [task_id for _, task_id in sorted(found)]
+
+    def _working_set(self, ids: set[str]) -> WorkingSet:
+        callbacks = [
+            callback for awaited in ids for callback in self.callbacks.get(awaited, {}).values()
+        ]
+        everyone = ids.union(callback.awaiter for callback in callbacks)
+        return WorkingSet(
+            promises=_present(self.promises, everyone),
+            tasks=_present(self.tasks, everyone),
+            callbacks=callbacks,
+            listeners=[(key, address) for key in ids for address in self.listeners.get(key, ())],
+        )
+
+    def lease_holders(self) -> frozenset[tuple[str, str]]:
+        """List the process starts that hold leases."""
+        held = (self.tasks[task_id] for ids in self._leased.values() for task_id in ids)
+        return frozenset((t.pid, t.instance) for t in held if t.pid and t.instance)
+
+    def preload(self, task_id: str, bytes_max: int) -> Preload:
+        """Answer the children of a task's promise, as far as the byte bound goes."""
+        bound = rows_max(bytes_max)
+        branch = self.promises[task_id].tags.get(BRANCH)
+        members = [] if branch is None else self._in_branch.get(branch, [])[:bound]
+        found = set(members)
+        for parent in {*members, task_id}:
+            found.update(self._with_parent.get(parent, [])[:bound])
+        found.discard(task_id)
+        sizes = {promise_id: counted_bytes(self.promises[promise_id]) for promise_id in found}
+        within = fitting(sizes, bytes_max)
+        return Preload(
+            promises=tuple(self.promises[promise_id] for promise_id in within),
+            complete=len(within) == len(found),
+        )
+
+    def next_due_at_ms(self) -> int | None:
+        instants = (self._deadlines.next_at_ms(), self._due.next_at_ms())
+        return min((at_ms for at_ms in instants if at_ms is not None), default=None)
+
+    def queue_counts(self, now_ms: int) -> list[QueueCounts]:
+        waiting: dict[str, list[int]] = {}
+        for task_id in self._due.first(len(self._due), until_ms=now_ms):
+            task = self.tasks[task_id]
+            if task.state is TaskState.PENDING:
+                waiting.setdefault(task.address.group, []).append(self._due.at_ms(task_id))
+        groups = {group for group, _ in self._states}
+        return [
+            self._count(group, waiting.get(group, [])) for group in sorted(groups | set(waiting))
+        ]
+
+    def _count(self, group: str, waiting: list[int]) -> QueueCounts:
+        queue = self.queued.get(group)
+        oldest = queue.next_at_ms() if queue else None
+        return QueueCounts(
+            group=group,
+            due=len(waiting) + (len(queue) if queue else 0),
+            running=self._states[group, TaskState.ACQUIRED],
+            suspended=self._states[group, TaskState.SUSPENDED],
+            halted=self._states[group, TaskState.HALTED],
+            oldest_due_at_ms=min(waiting + ([] if oldest is None else [oldest]), default=None),
+        )
+
+    # Writing
+
+    def check(self, changes: Changes) -> None:
+        """Raise for what a database would refuse, before anything is written."""
+        for promise in changes.promises_created:
+            if promise.id in self.promises:
+                raise InsertConflict(f"promise {promise.id} exists already")
+        for task in changes.tasks_created:
+            if task.id in self.tasks:
+                raise InsertConflict(f"task {task.id} exists already")
+        try:
+            for promise in (*changes.promises_created, *changes.promises_updated):
+                counted_bytes(promise)
+        except (TypeError, ValueError) as error:
+            raise BatchRejected(f"a promise cannot be written down: {error}") from error
+
+    def save(self, changes: Changes) -> None:
+        for promise in changes.promises_created:
+            self._index_birth(promise)
+        for promise in (*changes.promises_created, *changes.promises_updated):
+            self.promises[promise.id] = promise
+            armed = promise.armed and promise.state is PromiseState.PENDING
+            self._deadlines.put(promise.id, promise.timeout_at_ms if armed else None)
+        for task in (*changes.tasks_created, *changes.tasks_updated):
+            self._put_task(task)
+        for awaited, awaiter in changes.callbacks_removed:
+            _take(self.callbacks, awaited, awaiter)
+        for callback in changes.callbacks_saved:
+            self.callbacks.setdefault(callback.awaited, {})[callback.awaiter] = callback
+        for promise_id in changes.listeners_cleared:
+            self.listeners.pop(promise_id, None)
+        for promise_id, address in changes.listeners_added:
+            self.listeners.setdefault(promise_id, {})[address] = None
+        for unblock in changes.unblocks:
+            waiting = self.outbox.setdefault(unblock.address, {})
+            waiting[unblock.promise_id] = unblock.enqueued_at_ms
+
+    def _index_birth(self, promise: Promise) -> None:
+        for tag, index in ((BRANCH, self._in_branch), (PARENT, self._with_parent)):
+            key = promise.tags.get(tag)
+            if key is not None:
+                insort(index.setdefault(key, []), promise.id)
+
+    def _put_task(self, task: Task) -> None:
+        group = task.address.group
+        before = self.tasks.get(task.id)
+        if before is not None:
+            self._count_state(group, before.state, -1)
+            if before.state is TaskState.ACQUIRED and before.pid is not None:
+                _discard(self._leased, before.pid, task.id)
+        self.tasks[task.id] = task
+        self._count_state(group, task.state, +1)
+        if task.state is TaskState.ACQUIRED and task.pid is not None:
+            self._leased.setdefault(task.pid, set()).add(task.id)
+        self._due.put(task.id, task.due_at_ms)
+        self._put_queued(group, task)
+
+    def _count_state(self, group: str, state: TaskState, change: int) -> None:
+        """Count open tasks; groups without any leave nothing behind."""
+        if state is not TaskState.FULFILLED:
+            self._states[group, state] += change
+            if not self._states[group, state]:
+                del self._states[group, state]
+
+    def _put_queued(self, group: str, task: Task) -> None:
+        queue = self.queued.get(group)
+        if queue is None:
+            if task.queued_at_ms is None:
+                return
+            queue = self.queued[group] = Agenda()
+        queue.put(task.id, task.queued_at_ms)
+        if not queue:
+            del self.queued[group]
+
+    # Messages
+
+    def take_unblocks(self, addresses: Sequence[str]) -> list[Promise]:
+        found = sorted(
+            (enqueued_at_ms, promise_id)
+            for address in set(addresses)
+            for promise_id, enqueued_at_ms in self.outbox.pop(address, {}).items()
+        )
+        return _present(self.promises, dict.fromkeys(key for _, key in found))
+
+    def drop_unblocks(self, before_ms: int) -> int:
+        dropped = 0
+        for address, waiting in list(self.outbox.items()):
+            for promise_id, enqueued_at_ms in list(waiting.items()):
+                if enqueued_at_ms < before_ms:
+                    _take(self.outbox, address, promise_id)
+                    dropped += 1
+        return dropped
+
+
+def _present(table: Mapping[str, R], ids: Iterable[str]) -> list[R]:
+    return [row for row in map(table.get, ids) if row is not None]
+
+
+def _take(table: dict[str, dict[str, R]], outer: str, inner: str) -> None:
+    """Remove one entry, and the group when it was the last."""
+    entries = table.get(outer)
+    if entries is not None and entries.pop(inner, None) is not None and not entries:
+        del table[outer]
+
+
+def _discard(index: dict[str, set[str]], key: str, member: str) -> None:
+    members = index[key]
+    members.discard(member)
+    if not members:
+        del index[key]

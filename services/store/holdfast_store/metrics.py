@@ -1,0 +1,235 @@
+"""What the store counts, and how it is written out.
+
+Counting happens on the hot path, so that it is additions to plain numbers; the metrics library
+sees them only when somebody scrapes. Names that begin with `resonate_` repeat ours under the
+protocol's names (§7.3), so that its public dashboard works.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from threading import Lock
+from typing import Final
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from holdfast.core import requests
+from holdfast.core.requests import Request
+from holdfast_store.members import MemberStatus
+
+SECONDS_BOUNDS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+)
+"""The default buckets of Prometheus clients, as the protocol's dashboard expects."""
+
+BATCH_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
+COUNT_BOUNDS: Final = tuple(2.0**n for n in range(11))
+
+OPERATIONS: Final[dict[type[Request], str]] = {
+    requests.PromiseGet: "promise.get",
+    requests.PromiseCreate: "promise.create",
+    requests.PromiseSettle: "promise.settle",
+    requests.PromiseRegisterCallback: "promise.register_callback",
+    requests.PromiseRegisterListener: "promise.register_listener",
+    requests.TaskGet: "task.get",
+    requests.TaskCreate: "task.create",
+    requests.TaskAcquire: "task.acquire",
+    requests.TaskRelease: "task.release",
+    requests.TaskFulfill: "task.fulfill",
+    requests.TaskSuspend: "task.suspend",
+    requests.TaskFence: "task.fence",
+    requests.TaskHeartbeat: "task.heartbeat",
+    requests.TaskHalt: "task.halt",
+    requests.TaskContinue: "task.continue",
+}
+_BY_CLASS_NAME: Final = {cls.__name__: name for cls, name in OPERATIONS.items()}
+
+
+class _Histogram:
+    """Observations counted into buckets."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Upper bounds with how many observations are at most that, as Prometheus wants them."""
+        names = [*map(repr, self.bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+
+
+class Metrics(Collector):
+    """The engine's observer, the servicers' stopwatch, and the collector of both.
+
+    `members` answers who is connected when somebody scrapes.
+    """
+
+    def __init__(self) -> None:
+        self.members: Callable[[], Sequence[MemberStatus]] = tuple
+        self.on_batch_failed: Callable[[], None] = lambda: None
+        """Told at once when a transaction failed: the database may be away."""
+        self._answered: Counter[tuple[str, int]] = Counter()
+        self._took: dict[type[Request], _Histogram] = {
+            cls: _Histogram(SECONDS_BOUNDS) for cls in OPERATIONS
+        }
+        self._batch_seconds = _Histogram(BATCH_SECONDS_BOUNDS)
+        self._batch_operations = _Histogram(COUNT_BOUNDS)
+        self._batch_statements = _Histogram(COUNT_BOUNDS)
+        self._batches_failed: Counter[str] = Counter()
+        self._claimed: Counter[str] = Counter(execute=0, unblock=0)
+        self._delivered: Counter[str] = Counter(success=0, error=0, dropped=0)
+        self._steps: Counter[str] = Counter()
+        self._statements = 0
+        self._statements_lock = Lock()
+
+    # What is counted
+
+    def batch_committed(self, *, operations: int, statements: int, seconds: float) -> None:
+        """Count a transaction that committed."""
+        self._batch_operations.observe(operations)
+        self._batch_statements.observe(statements)
+        self._batch_seconds.observe(seconds)
+
+    def batch_failed(self, *, kind: str) -> None:
+        """Count a transaction that did not."""
+        self._batches_failed[kind] += 1
+        self.on_batch_failed()
+
+    def operation_answered(self, *, kind: str, status: int) -> None:
+        """Count an operation; one that was skipped was never carried out."""
+        if status:
+            self._answered[kind, status] += 1
+
+    def requests_took(self, kinds: Sequence[type[Request]], seconds: float) -> None:
+        """Count requests that were answered together, `seconds` after they arrived."""
+        for kind in kinds:
+            self._took[kind].observe(seconds)
+
+    def message_claimed(self, *, kind: str) -> None:
+        """Count a message that left the outbox."""
+        self._claimed[kind] += 1
+
+    def delivered(self, *, status: str) -> None:
+        """Count how a message ended."""
+        self._delivered[status] += 1
+
+    def steps_ran(self, *, kind: str, count: int) -> None:
+        """Count steps that the clock caused."""
+        self._steps[kind] += count
+
+    def count_statement(self, _text: str) -> None:
+        """Count a statement; called on the thread that runs it."""
+        with self._statements_lock:
+            self._statements += 1
+
+    def statements(self) -> int:
+        """Statements so far."""
+        return self._statements
+
+    # How it is written out
+
+    def describe(self) -> Iterable[Metric]:
+        """Register without collecting."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Write everything out."""
+        yield from self._requests()
+        yield from self._batches()
+        yield from self._messages()
+        yield from self._now()
+
+    def _requests(self) -> Iterator[Metric]:
+        answered = [
+            ((_BY_CLASS_NAME[kind], str(status)), count)
+            for (kind, status), count in sorted(self._answered.items())
+        ]
+        help_ = "Operations that were answered, by what they answered."
+        yield _counter("holdfast_store_requests", help_, ("operation", "status"), answered)
+        yield _counter("resonate_request", help_, ("kind", "status"), answered)
+        help_ = "Time from the arrival of an operation to its answer."
+        for name, label in (
+            ("holdfast_store_request_duration_seconds", "operation"),
+            ("resonate_request_duration_seconds", "kind"),
+        ):
+            family = HistogramMetricFamily(name, help_, labels=[label])
+            for cls, histogram in self._took.items():
+                if not any(histogram.counts):
+                    continue
+                family.add_metric([OPERATIONS[cls]], histogram.buckets(), histogram.total)
+            yield family
+
+    def _batches(self) -> Iterator[Metric]:
+        for name, help_, histogram in (
+            ("duration_seconds", "Time of one transaction, commit included.", self._batch_seconds),
+            ("operations", "Operations in one transaction.", self._batch_operations),
+            ("statements", "Statements of one transaction.", self._batch_statements),
+        ):
+            family = HistogramMetricFamily(f"holdfast_store_batch_{name}", help_)
+            family.add_metric([], histogram.buckets(), histogram.total)
+            yield family
+        yield _counter(
+            "holdfast_store_batches_failed",
+            "Transactions that did not commit, by what went wrong.",
+            ("kind",),
+            [((kind,), count) for kind, count in self._batches_failed.items()],
+        )
+        yield CounterMetricFamily(
+            "holdfast_store_statements", "Statements sent to the database.", self._statements
+        )
+
+    def _messages(self) -> Iterator[Metric]:
+        claimed = [((kind,), count) for kind, count in self._claimed.items()]
+        help_ = "Messages that left the outbox."
+        yield _counter("holdfast_store_messages", help_, ("kind",), claimed)
+        yield _counter("resonate_messages", help_, ("kind",), claimed)
+        delivered = [((status,), count) for status, count in self._delivered.items()]
+        help_ = "Messages by how their delivery ended."
+        yield _counter("holdfast_store_deliveries", help_, ("status",), delivered)
+        yield _counter("resonate_deliveries", help_, ("status",), delivered)
+        yield _counter(
+            "holdfast_store_steps",
+            "Steps that the clock or a lost stream caused, by kind.",
+            ("kind",),
+            [((kind,), count) for kind, count in self._steps.items()],
+        )
+        yield CounterMetricFamily(
+            "resonate_schedule_promises", "Promises created by schedules; none yet.", 0
+        )
+
+    def _now(self) -> Iterator[Metric]:
+        members = self.members()
+        for name, help_, value in (
+            ("members", "Processes connected by a stream.", len(members)),
+            ("credits_free", "Tasks that the members could take.", sum(m.credits for m in members)),
+            (
+                "tasks_held",
+                "Tasks given to members, not yet returned.",
+                sum(m.held for m in members),
+            ),
+        ):
+            yield GaugeMetricFamily(f"holdfast_store_{name}", help_, value)
+
+
+def _counter(
+    name: str, help_: str, labels: Sequence[str], values: Iterable[tuple[Sequence[str], int]]
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, help_, labels=labels)
+    for texts, count in values:
+        family.add_metric(texts, count)
+    return family

@@ -1,0 +1,47 @@
+"""What the engine tells whoever counts: one call per event, no ids, values from closed sets."""
+
+from typing import Protocol
+
+
+class Observer(Protocol):
+    """Receives counts; must return at once and never raise."""
+
+    def batch_committed(self, *, operations: int, statements: int, seconds: float) -> None:
+        """Count a transaction that committed."""
+
+    def batch_failed(self, *, kind: str) -> None:
+        """Count a transaction that did not commit; `kind` is the storage error's class name."""
+
+    def operation_answered(self, *, kind: str, status: int) -> None:
+        """Count an operation that got its answer."""
+
+    def message_claimed(self, *, kind: str) -> None:
+        """Count an `execute` or `unblock` that left the outbox."""
+
+    def delivered(self, *, status: str) -> None:
+        """Count a message handed to a stream (`success`), or left by all (`dropped`)."""
+
+    def steps_ran(self, *, kind: str, count: int) -> None:
+        """Count steps: `promise_timeout`, `lease_expiry`, `dispatch`, `lost`."""
+
+
+class NullObserver:
+    """Counts nothing."""
+
+    def batch_committed(self, *, operations: int, statements: int, seconds: float) -> None:
+        """Ignore."""
+
+    def batch_failed(self, *, kind: str) -> None:
+        """Ignore."""
+
+    def operation_answered(self, *, kind: str, status: int) -> None:
+        """Ignore."""
+
+    def message_claimed(self, *, kind: str) -> None:
+        """Ignore."""
+
+    def delivered(self, *, status: str) -> None:
+        """Ignore."""
+
+    def steps_ran(self, *, kind: str, count: int) -> None:
+        """Ignore."""

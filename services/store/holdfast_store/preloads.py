@@ -1,0 +1,42 @@
+"""How much a record counts against the byte bound of a preload, the same on every database."""
+
+from collections.abc import Mapping
+
+from holdfast.core.records import Promise
+
+PROMISE_OVERHEAD_BYTES = 64
+"""Added for the fields of fixed size; no promise counts for less, so that bytes bound rows too."""
+
+
+def counted_bytes(promise: Promise) -> int:
+    """Count the bytes of a promise's id, payloads and tags, and of its fixed fields."""
+    tags = promise.tags
+    total = PROMISE_OVERHEAD_BYTES + _bytes_of((promise.id, *tags, *tags.values()))
+    for value in (promise.param, promise.value):
+        if value.data is not None:
+            total += len(value.data)
+        if value.headers:
+            total += _bytes_of((*value.headers, *value.headers.values()))
+    return total
+
+
+def rows_max(bytes_max: int) -> int:
+    """Say how many promises need to be looked at before a byte bound is certainly passed."""
+    return bytes_max // PROMISE_OVERHEAD_BYTES + 2
+
+
+def fitting(sizes: Mapping[str, int], bytes_max: int) -> list[str]:
+    """Answer the first ids, in byte order, whose sizes together keep to a bound."""
+    total = 0
+    found = []
+    for promise_id in sorted(sizes):
+        total += sizes[promise_id]
+        if total > bytes_max:
+            break
+        found.append(promise_id)
+    return found
+
+
+def _bytes_of(texts: tuple[str, ...]) -> int:
+    joined = "".join(texts)
+    return len(joined) if joined.isascii() else len(joined.encode())

@@ -1,0 +1,125 @@
+"""What operators look at: queues and members."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import grpc
+
+from holdfast.core.ids import flaw_of_text
+from holdfast.core.requests import Refusal
+from holdfast.v1 import admin_pb2 as pb
+from holdfast_store.engine import Engine
+from holdfast_store.rpc.errors import Context, abort, unavailable
+from holdfast_store.rpc.unary import missing, service, unary
+from holdfast_store.statistics import Queue
+from holdfast_store.storage import StorageError
+
+GROUPS_MAX: Final = 1_000
+INTERVAL_MS_DEFAULT: Final = 1_000
+INTERVAL_MS_MIN: Final = 100
+INTERVAL_MS_MAX: Final = 60_000
+
+
+class Admin:
+    """Queue statistics and members; the debug operations come later."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """Serve the service."""
+        return service(
+            "holdfast.v1.Admin",
+            {
+                "GetQueues": unary(pb.AdminGetQueuesRequest, self.get_queues),
+                "WatchQueues": grpc.unary_stream_rpc_method_handler(
+                    self.watch_queues,
+                    pb.AdminWatchQueuesRequest.FromString,
+                    pb.AdminWatchQueuesResponse.SerializeToString,
+                ),
+                "ListMembers": unary(pb.AdminListMembersRequest, self.list_members),
+                "DebugStart": missing(pb.AdminDebugStartRequest, "debug.start"),
+                "DebugStop": missing(pb.AdminDebugStopRequest, "debug.stop"),
+                "DebugReset": missing(pb.AdminDebugResetRequest, "debug.reset"),
+                "DebugTick": missing(pb.AdminDebugTickRequest, "debug.tick"),
+                "DebugSnap": missing(pb.AdminDebugSnapRequest, "debug.snap"),
+            },
+        )
+
+    async def get_queues(
+        self, request: pb.AdminGetQueuesRequest, context: Context
+    ) -> pb.AdminGetQueuesResponse:
+        """Answer the queues of the named groups, or of all."""
+        groups = await _checked_groups(request.groups, context)
+        return pb.AdminGetQueuesResponse(queues=await self._queues(groups, context))
+
+    async def watch_queues(
+        self, request: pb.AdminWatchQueuesRequest, context: Context
+    ) -> AsyncIterator[pb.AdminWatchQueuesResponse]:
+        """Answer the queues at once, and again whenever they differ."""
+        groups = await _checked_groups(request.groups, context)
+        interval_ms = request.interval_ms or INTERVAL_MS_DEFAULT
+        if not INTERVAL_MS_MIN <= interval_ms <= INTERVAL_MS_MAX:
+            message = (
+                f"interval_ms must be from {INTERVAL_MS_MIN} to {INTERVAL_MS_MAX},"
+                f" or 0 for {INTERVAL_MS_DEFAULT}; it is {interval_ms}"
+            )
+            await abort(context, Refusal(status=400, code="out_of_range", message=message))
+        last: list[pb.Queue] | None = None
+        while True:
+            queues = await self._queues(groups, context)
+            if queues != last:
+                last = queues
+                yield pb.AdminWatchQueuesResponse(queues=queues)
+            await asyncio.sleep(interval_ms / 1000)
+            await self._engine.queues_changed()
+
+    async def list_members(
+        self,
+        _request: pb.AdminListMembersRequest,
+        _context: Context,
+    ) -> pb.AdminListMembersResponse:
+        """Answer the members of this process."""
+        members = [
+            pb.Member(
+                pid=member.pid,
+                groups=member.groups,
+                credits=member.credits,
+                held=member.held,
+                connected_at_ms=member.connected_at_ms,
+            )
+            for member in self._engine.members()
+        ]
+        return pb.AdminListMembersResponse(members=members)
+
+    async def _queues(self, groups: Sequence[str], context: Context) -> list[pb.Queue]:
+        try:
+            queues = await self._engine.queues(groups)
+        except StorageError as error:
+            await abort(context, unavailable(error))
+        return [_message(queue) for queue in queues]
+
+
+def _message(queue: Queue) -> pb.Queue:
+    return pb.Queue(
+        group=queue.group,
+        due=queue.due,
+        running=queue.running,
+        suspended=queue.suspended,
+        halted=queue.halted,
+        oldest_due_age_ms=queue.oldest_due_age_ms,
+        members=queue.members,
+        free_credits=queue.free_credits,
+    )
+
+
+async def _checked_groups(groups: Sequence[str], context: Context) -> Sequence[str]:
+    if len(groups) > GROUPS_MAX:
+        message = f"groups must be at most {GROUPS_MAX}, they are {len(groups)}"
+        await abort(context, Refusal(status=400, code="too_many_groups", message=message))
+    for group in groups:
+        flaw = flaw_of_text(group, field="groups")
+        if flaw is not None:
+            await abort(context, Refusal(status=400, code="invalid_text", message=flaw))
+    return list(groups)

@@ -1,0 +1,158 @@
+"""Records and outcomes to messages, built in place: an assigned message would be copied."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from holdfast.core.membership import TaskOffer, TaskPush
+from holdfast.core.records import Preload, Promise, PromiseState, Task, TaskState, Value
+from holdfast.core.requests import Done, Outcome, Refusal
+from holdfast.v1 import common_pb2, workers_pb2
+
+_PROMISE_STATES: Final = {
+    PromiseState.PENDING: common_pb2.PROMISE_STATE_PENDING,
+    PromiseState.RESOLVED: common_pb2.PROMISE_STATE_RESOLVED,
+    PromiseState.REJECTED: common_pb2.PROMISE_STATE_REJECTED,
+    PromiseState.REJECTED_CANCELED: common_pb2.PROMISE_STATE_REJECTED_CANCELED,
+    PromiseState.REJECTED_TIMEDOUT: common_pb2.PROMISE_STATE_REJECTED_TIMEDOUT,
+}
+_TASK_STATES: Final = {
+    TaskState.PENDING: common_pb2.TASK_STATE_PENDING,
+    TaskState.ACQUIRED: common_pb2.TASK_STATE_ACQUIRED,
+    TaskState.SUSPENDED: common_pb2.TASK_STATE_SUSPENDED,
+    TaskState.HALTED: common_pb2.TASK_STATE_HALTED,
+    TaskState.FULFILLED: common_pb2.TASK_STATE_FULFILLED,
+}
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
+"""gRPC's own default for what a receiver accepts; clients in any language keep it."""
+
+_ANSWER_TOO_LARGE: Final = Refusal(
+    status=500,
+    code="answer_too_large",
+    message=f"the answers to this chain exceed {MESSAGE_BYTES_MAX} bytes together; "
+    "read the promises one by one",
+)
+
+
+def answer_bytes(correlation_id: int, outcomes: Sequence[Outcome]) -> bytes:
+    """Encode a whole `ConnectResponse` with one chain's results.
+
+    Messages of one kind may be joined byte by byte: repeated fields add up. One that would not
+    fit into a message loses its preloads first, which are hints; then the results, whose
+    operations took effect, are answered as failures whose effect is unknown.
+    """
+    data = _chain_result(correlation_id, outcomes, with_preload=True)
+    if len(data) > MESSAGE_BYTES_MAX:
+        data = _chain_result(correlation_id, outcomes, with_preload=False)
+    if len(data) > MESSAGE_BYTES_MAX:
+        data = _chain_result(
+            correlation_id, [_ANSWER_TOO_LARGE] * len(outcomes), with_preload=False
+        )
+    return data
+
+
+def _chain_result(correlation_id: int, outcomes: Sequence[Outcome], *, with_preload: bool) -> bytes:
+    message = workers_pb2.ConnectResponse()
+    result = message.results.add()
+    result.correlation_id = correlation_id
+    add = result.results.add
+    for outcome in outcomes:
+        write_outcome(add(), outcome, with_preload=with_preload)
+    return message.SerializeToString()
+
+
+def push_bytes(push: TaskPush) -> bytes:
+    """Encode a whole `ConnectResponse` with one task, less a preload that does not fit."""
+    message = workers_pb2.ConnectResponse()
+    target = message.tasks.add()
+    write_task(target.task, push.task)
+    write_promise(target.promise, push.promise)
+    write_preload(target.preload, push.preload)
+    data = message.SerializeToString()
+    if len(data) > MESSAGE_BYTES_MAX:
+        target.ClearField("preload")
+        data = message.SerializeToString()
+    return data
+
+
+def offer_bytes(offer: TaskOffer) -> bytes:
+    """Encode a whole `ConnectResponse` with one offer."""
+    message = workers_pb2.ConnectResponse()
+    target = message.offers.add()
+    target.id = offer.id
+    target.version = offer.version
+    return message.SerializeToString()
+
+
+def settled_bytes(promise: Promise) -> bytes:
+    """Encode a whole `ConnectResponse` with one settled promise."""
+    message = workers_pb2.ConnectResponse()
+    write_promise(message.settled.add(), promise)
+    return message.SerializeToString()
+
+
+def write_outcome(
+    target: workers_pb2.OperationResult, outcome: Outcome, *, with_preload: bool = True
+) -> None:
+    """Fill a result; a skipped operation leaves it as it is, with status 0."""
+    if isinstance(outcome, Done):
+        target.status = outcome.status
+        if outcome.promise is not None:
+            write_promise(target.promise, outcome.promise)
+        if outcome.task is not None:
+            write_task(target.task, outcome.task)
+        if outcome.created:
+            target.created = True
+        if outcome.action is not None:
+            write_outcome(target.action, outcome.action)
+        if outcome.preload is not None and with_preload:
+            write_preload(target.preload, outcome.preload)
+    elif isinstance(outcome, Refusal):
+        target.status = outcome.status
+        target.code = outcome.code
+        target.message = outcome.message
+
+
+def write_promise(target: common_pb2.Promise, promise: Promise) -> None:
+    """Fill a promise."""
+    target.id = promise.id
+    target.state = _PROMISE_STATES[promise.state]
+    param = promise.param
+    if param.data is not None or param.headers is not None:
+        _write_value(target.param, param)
+    value = promise.value
+    if value.data is not None or value.headers is not None:
+        _write_value(target.value, value)
+    if promise.tags:
+        target.tags.update(promise.tags)
+    target.timeout_at_ms = promise.timeout_at_ms
+    target.created_at_ms = promise.created_at_ms
+    if promise.settled_at_ms is not None:
+        target.settled_at_ms = promise.settled_at_ms
+
+
+def _write_value(target: common_pb2.Value, value: Value) -> None:
+    if value.data is not None:
+        target.data = value.data
+    if value.headers is not None:
+        target.headers.SetInParent()
+        target.headers.entries.update(value.headers)
+
+
+def write_task(target: common_pb2.Task, task: Task) -> None:
+    """Fill a task; what only the store may know stays behind."""
+    target.id = task.id
+    target.state = _TASK_STATES[task.state]
+    target.version = task.version
+    if task.resumes:
+        target.resumes = len(task.resumes)
+    if task.ttl_ms is not None:
+        target.ttl_ms = task.ttl_ms
+    if task.pid is not None:
+        target.pid = task.pid
+
+
+def write_preload(target: common_pb2.Preload, preload: Preload) -> None:
+    """Fill a preload, empty ones included: their `complete` says something."""
+    target.complete = preload.complete
+    for promise in preload.promises:
+        write_promise(target.promises.add(), promise)

@@ -1,0 +1,207 @@
+"""The settings of the store's commands, and what they come to inside it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from holdfast.core import limits
+from holdfast.core.profile import (
+    AwaitInternal,
+    EmptyHeartbeat,
+    LineageTags,
+    OriginCheck,
+    Profile,
+    ScopeExternal,
+    Undeliverable,
+)
+from holdfast_chassis.listen import Address
+from holdfast_chassis.settings import ProcessSettings, integer, one_of, setting
+from holdfast_store.engine import EngineSettings
+from holdfast_store.rpc.server import ServerLimits
+from holdfast_store.rpc.stream import StreamLimits
+
+VALUE_BYTES_LIMIT: Final = 1_966_080
+"""A record with two payloads of this size still fits into one message of 4 MiB."""
+
+MEBIBYTE: Final = 1_048_576
+HOUR_MS: Final = 3_600_000
+
+
+def span_or_off(maximum: int) -> Callable[[str], int | None]:
+    """Accept a number of milliseconds, or `off`."""
+    number = integer(0, maximum)
+
+    def parse(value: str) -> int | None:
+        if value == "off":
+            return None
+        try:
+            return number(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or off") from error
+
+    return parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSettings:
+    """What a command needs that works on the database and ends."""
+
+    database_url: str = setting(
+        "sqlite:///holdfast.db",
+        doc="The database: sqlite:///FILE, or memory: for a store that forgets.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "info", doc="The least level that is logged."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreSettings(ProcessSettings):
+    """What the operator of a store can choose."""
+
+    database_url: str = setting(
+        "sqlite:///holdfast.db",
+        doc="The database: sqlite:///FILE, or memory: for a store that forgets. A SQLite file is"
+        " created and migrated at the start.",
+    )
+    listen: Address = setting(Address("127.0.0.1", 50051), doc="Where gRPC is served.")
+    debug: bool = setting(
+        default=False, doc="Allow the debug operations, which can delete everything."
+    )
+    drain_ms: int = setting(
+        10_000,
+        parse=integer(0, HOUR_MS),
+        doc="How long members may take to leave when the store stops.",
+    )
+
+    # Leases and messages
+    stream_grace_ms: int | None = setting(
+        100,
+        parse=span_or_off(HOUR_MS),
+        doc="Milliseconds after which the leases of a process that closed its stream are given"
+        " back, unless it came back; off behind proxies that end HTTP/2 themselves.",
+    )
+    retry_interval_ms: int = setting(
+        limits.RETRY_INTERVAL_MS,
+        parse=integer(1, HOUR_MS),
+        doc="Milliseconds after which a task that was offered and not acquired is offered again.",
+    )
+    pacing_ms: int = setting(
+        limits.PACING_MS,
+        parse=integer(0, 60_000),
+        doc="Shortest time in milliseconds between a release and the task's next dispatch.",
+    )
+    unknown_function_releases_max: int = setting(
+        limits.UNKNOWN_FUNCTION_RELEASES_MAX,
+        parse=integer(0, 1_000_000),
+        doc="Releases as unknown function after which a task is halted; 0 never halts.",
+    )
+    slow_poll_ms: int = setting(
+        30_000,
+        parse=integer(100, HOUR_MS),
+        doc="Milliseconds between the statements of an idle store: they find what another process"
+        " changed, and whether the database answers.",
+    )
+
+    # Size and number
+    value_bytes_max: int = setting(
+        limits.VALUE_BYTES_MAX,
+        parse=integer(1_024, VALUE_BYTES_LIMIT),
+        doc="Largest payload in bytes, headers included.",
+    )
+    preload_bytes_max: int = setting(
+        MEBIBYTE,
+        parse=integer(0, 3 * MEBIBYTE),
+        doc="Bytes of children that are sent along with a task.",
+    )
+    batch_operations_max: int = setting(
+        1_024, parse=integer(1, 100_000), doc="Operations in one transaction."
+    )
+    queue_operations_max: int = setting(
+        50_000,
+        parse=integer(256, 10_000_000),
+        doc="Operations that may wait for their transaction; more are refused.",
+    )
+    calls_max: int = setting(
+        10_000, parse=integer(16, 1_000_000), doc="gRPC calls at once, streams included."
+    )
+    members_max: int = setting(
+        5_000, parse=integer(1, 1_000_000), doc="Processes connected by a stream at once."
+    )
+    stream_chains_max: int = setting(
+        4_096,
+        parse=integer(2_048, 1_000_000),
+        doc="Chains of operations that one stream may have in flight.",
+    )
+    stream_buffer_bytes_max: int = setting(
+        64 * MEBIBYTE,
+        parse=integer(8 * MEBIBYTE, 4_096 * MEBIBYTE),
+        doc="Bytes that may wait for one stream; a member that reads more slowly is disconnected.",
+    )
+
+    # The operating profile of the protocol, §0.4
+    await_internal: str = setting(
+        AwaitInternal.REJECT,
+        parse=one_of(*AwaitInternal),
+        doc="Whether promises that only their own execution settles may be awaited.",
+    )
+    scope_external: str = setting(
+        ScopeExternal.ANY,
+        parse=one_of(*ScopeExternal),
+        doc="Which values of the tag resonate:scope make a promise external.",
+    )
+    origin_check: str = setting(
+        OriginCheck.OFF,
+        parse=one_of(*OriginCheck),
+        doc="Whether awaits across trees are refused.",
+    )
+    lineage_tags: str = setting(
+        LineageTags.OFF,
+        parse=one_of(*LineageTags),
+        doc="Whether lineage tags must agree with the id.",
+    )
+    empty_heartbeat: str = setting(
+        EmptyHeartbeat.REFRESH_PID,
+        parse=one_of(*EmptyHeartbeat),
+        doc="What a heartbeat without references does.",
+    )
+    undeliverable: str = setting(
+        Undeliverable.HOLD,
+        parse=one_of(*Undeliverable),
+        doc="What happens to a task message that no member can take.",
+    )
+
+    def profile(self) -> Profile:
+        """Gather the rules' switches."""
+        return Profile(
+            await_internal=AwaitInternal(self.await_internal),
+            scope_external=ScopeExternal(self.scope_external),
+            origin_check=OriginCheck(self.origin_check),
+            lineage_tags=LineageTags(self.lineage_tags),
+            empty_heartbeat=EmptyHeartbeat(self.empty_heartbeat),
+            undeliverable=Undeliverable(self.undeliverable),
+            retry_interval_ms=self.retry_interval_ms,
+            pacing_ms=self.pacing_ms,
+            unknown_function_releases_max=self.unknown_function_releases_max,
+            value_bytes_max=self.value_bytes_max,
+        )
+
+    def engine(self) -> EngineSettings:
+        """Gather the engine's bounds."""
+        return EngineSettings(
+            batch_operations_max=self.batch_operations_max,
+            queue_operations_max=self.queue_operations_max,
+            preload_bytes_max=self.preload_bytes_max,
+            stream_grace_ms=self.stream_grace_ms,
+        )
+
+    def server(self) -> ServerLimits:
+        """Gather the gRPC server's bounds."""
+        return ServerLimits(
+            calls_max=self.calls_max,
+            members_max=self.members_max,
+            value_bytes_max=self.value_bytes_max,
+            stream=StreamLimits(
+                chains_max=self.stream_chains_max, buffer_bytes_max=self.stream_buffer_bytes_max
+            ),
+        )
