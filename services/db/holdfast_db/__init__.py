@@ -1,0 +1,1 @@
+"""The worker group that owns the application database."""

@@ -1,0 +1,50 @@
+"""The factory of the gateway's application."""
+
+from collections.abc import Callable, Mapping
+from importlib import metadata
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.types import ASGIApp
+
+from holdfast import Resonate
+from holdfast_gateway import errors, openapi
+from holdfast_gateway.gateway import Gateway
+from holdfast_gateway.observe import Observed
+from holdfast_gateway.outcomes import Waits
+from holdfast_gateway.routes import jobs, orders, pages, webhooks
+from holdfast_gateway.settings import GatewaySettings
+
+
+def create_app(
+    settings: GatewaySettings,
+    resonate: Resonate,
+    *,
+    waits: Waits | None = None,
+    not_ready: Callable[[], Mapping[str, str]] = dict,
+) -> ASGIApp:
+    """Build the application around a client that somebody else starts and stops.
+
+    `waits` lets the server end waiting requests when it stops; `not_ready` returns the reasons,
+    by short name, for which `/ready` answers 503.
+    """
+    gateway = Gateway(
+        settings=settings,
+        resonate=resonate,
+        waits=Waits(most=settings.waits_max) if waits is None else waits,
+        not_ready=not_ready,
+    )
+    application = Litestar(
+        route_handlers=[
+            pages.routes(),
+            orders.routes(settings.prefix_of("orders")),
+            jobs.routes(settings.prefix_of("jobs")),
+            webhooks.routes(settings.prefix_of("jobs")),
+        ],
+        dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
+        exception_handlers={Exception: errors.answer},
+        openapi_config=openapi.config(metadata.version("holdfast")),
+        request_max_body_size=settings.body_bytes_max,
+        logging_config=None,  # the process has set logging up
+    )
+    return Observed(application)

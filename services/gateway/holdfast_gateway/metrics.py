@@ -1,0 +1,32 @@
+"""The gateway's metrics. Paths are route templates, so that ids never become labels."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED: Final = "unmatched"  # the path of requests that no route answers
+OTHER: Final = "other"  # methods that HTTP does not define
+
+requests = Counter(
+    "holdfast_gateway_requests_total",
+    "Requests that were answered, by route and status.",
+    ["method", "path", "status"],
+)
+request_seconds = Histogram(
+    "holdfast_gateway_request_seconds",
+    "Time from the arrival of a request to the end of its answer.",
+    ["method", "path"],
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+requests_in_flight = Gauge(
+    "holdfast_gateway_requests_in_flight", "Requests that are being answered."
+)
+waits_in_flight = Gauge(
+    "holdfast_gateway_waits_in_flight", "Requests that wait for the end of a workflow."
+)
+
+
+def method_label(method: str) -> str:
+    """Return a method as a label value."""
+    return method if method in METHODS else OTHER

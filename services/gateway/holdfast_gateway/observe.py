@@ -1,0 +1,66 @@
+"""The outermost layer of the gateway: request ids, metrics, one log line per request.
+
+It also hands paths on undecoded. An id may hold a slash; decoding `job%2F1` before routing would
+make it indistinguishable from a path with one more segment. Handlers decode what they take.
+"""
+
+import time
+from typing import Any, Final
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from holdfast_chassis.logs import get_logger
+from holdfast_gateway import metrics
+from holdfast_gateway.request_id import HEADER, put_request_id, take_request_id
+
+log = get_logger("holdfast_gateway.access")
+
+QUIET: Final = frozenset({"/health", "/ready"})  # probes would drown everybody else
+
+
+class Observed:
+    """An ASGI application, observed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and account for its answer."""
+        if scope["type"] != ScopeType.HTTP:
+            await self._app(scope, receive, send)
+            return
+        request_id = take_request_id(scope["headers"])
+        put_request_id(scope, request_id)
+        raw: Any = scope.get("raw_path")
+        if raw is not None:
+            scope["path"] = raw.partition(b"?")[0].decode("ascii", errors="replace")
+        path = scope["path"]
+        status = 0
+
+        async def send_observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
+            await send(message)
+
+        began = time.perf_counter()
+        try:
+            with metrics.requests_in_flight.track_inprogress():
+                await self._app(scope, receive, send_observed)
+        finally:
+            seconds = time.perf_counter() - began
+            method = metrics.method_label(scope["method"])
+            template = scope.get("path_template") or metrics.UNMATCHED
+            metrics.requests.labels(method, template, str(status)).inc()
+            metrics.request_seconds.labels(method, template).observe(seconds)
+            note = log.debug if path in QUIET else log.info
+            note(
+                "request_answered",
+                request_id=request_id,
+                method=scope["method"],
+                path=path,
+                status=status,
+                duration_ms=round(seconds * 1000, 1),
+            )

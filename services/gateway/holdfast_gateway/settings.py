@@ -1,0 +1,65 @@
+"""Settings of the gateway: `HOLDFAST_GATEWAY_*`."""
+
+import re
+from dataclasses import dataclass
+
+from holdfast_chassis.listen import Address
+from holdfast_chassis.settings import ProcessSettings, integer, number, setting
+
+BODY_BYTES_MAX = 1024 * 1024
+WAIT_SECONDS_MAX = 60.0  # proxies cut what is silent for longer
+WAITS_MAX = 1_000
+
+
+def url_prefix(value: str) -> str:
+    """Accept nothing, `/apps`, `/a/b`: what is put in front of every application's paths."""
+    if re.fullmatch(r"(/[A-Za-z0-9_-]+)*", value):
+        return value
+    msg = "must be empty or begin with a slash and end without one, such as /apps"
+    raise ValueError(msg)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings(ProcessSettings):
+    """What an operator may choose about a gateway."""
+
+    store_url: str = setting(
+        "grpc://127.0.0.1:50051", doc="The promise store; several addresses with commas between."
+    )
+    listen: Address = setting(Address("127.0.0.1", 8000), doc="Where REST and pages are served.")
+    bridge_listen: Address = setting(
+        Address("127.0.0.1", 8001),
+        doc="Where the Resonate bridge is served; in this version it answers 501.",
+    )
+    store_seconds: float = setting(
+        5.0, doc="How long a request waits for the store before it gets 503.", parse=number(0.1, 60)
+    )
+    apps_prefix: str = setting(
+        "",
+        doc="Put before each application's name, such as /apps; empty: the examples' own paths.",
+        parse=url_prefix,
+    )
+    orders_simulate_crash: bool = setting(
+        default=False, doc="Whether the first reservation of each order fails, as in the example."
+    )
+    orders_refuse_conflicts: bool = setting(
+        default=False, doc="Whether a known order id with a different body is answered 409."
+    )
+    body_bytes_max: int = setting(
+        BODY_BYTES_MAX, doc="The largest request body.", parse=integer(1_024, 64 * 1024 * 1024)
+    )
+    wait_seconds_max: float = setting(
+        WAIT_SECONDS_MAX, doc="The longest that ?wait= may ask for.", parse=number(0, 600)
+    )
+    waits_max: int = setting(
+        WAITS_MAX,
+        doc="Requests that wait at the same time; beyond it ?wait= answers at once.",
+        parse=integer(0, 100_000),
+    )
+    stop_seconds: float = setting(
+        20.0, doc="How long running requests may finish after SIGTERM.", parse=number(0, 3_600)
+    )
+
+    def prefix_of(self, app: str) -> str:
+        """Return where an application is mounted: `/apps/orders`, or nothing for its own paths."""
+        return f"{self.apps_prefix}/{app}" if self.apps_prefix else ""

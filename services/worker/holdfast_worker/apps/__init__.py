@@ -1,0 +1,1 @@
+"""The shipped applications, one module each; every module has `register(resonate)`."""
