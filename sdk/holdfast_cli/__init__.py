@@ -1,0 +1,1 @@
+"""The `holdfast` command: runs, plays and inspects Holdfast on one machine."""

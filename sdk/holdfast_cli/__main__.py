@@ -1,0 +1,200 @@
+"""The `holdfast` command: what can be typed, and what the answer to a wrong word is."""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
+
+from holdfast_cli import dev, queues
+from holdfast_cli.demo import first_order, orders
+from holdfast_cli.errors import CommandFailed, UsageError
+from holdfast_cli.plan import PORT_MAX, PROCESSES_MAX, Options
+
+PROGRAM = "holdfast"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what the arguments say; return the exit code."""
+    try:
+        parsed = _parse(sys.argv[1:] if argv is None else argv)
+        run: Callable[[argparse.Namespace], int | None] = parsed.run
+        return run(parsed) or 0
+    except UsageError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+    except CommandFailed as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 1
+
+
+# Every command by name, with the commands that it has of its own.
+COMMANDS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "dev": {},
+    "demo": {"first-order": {}, "orders": {}},
+    "queues": {},
+}
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    _refuse_unknown_command(arguments)
+    parsed, unknown = _parser().parse_known_args(arguments)
+    if unknown:
+        stray = unknown[0].partition("=")[0]
+        meant = nearest(stray, parsed.parser.flags())
+        raise UsageError(f"{stray!r} is not understood; the nearest flag is {meant}.")
+    return parsed
+
+
+def _refuse_unknown_command(arguments: Sequence[str]) -> None:
+    commands: Mapping[str, Any] = COMMANDS
+    for word in arguments:
+        if word.startswith("-") or not commands:
+            return
+        if word not in commands:
+            meant = nearest(word, commands)
+            raise UsageError(f"{word!r} is not a command; did you mean {meant}?")
+        commands = commands[word]
+
+
+def _parser() -> "_Parser":
+    parser = _Parser(
+        prog=PROGRAM,
+        description="Runs, plays and inspects Holdfast on one machine.",
+        allow_abbrev=False,
+    )
+    version = f"{PROGRAM} {metadata.version('holdfast')}"
+    parser.add_argument("--version", action="version", version=version)
+    commands = _commands_of(parser)
+    _add_dev(_add(commands, "dev", "run everything on this machine, until Ctrl-C"))
+    demo = _add(commands, "demo", "play a short story that ends by itself")
+    _add_demos(_commands_of(demo))
+    _add_queues(_add(commands, "queues", "show how much work waits for which worker group"))
+    return parser
+
+
+def _add_demos(demos: "_Commands") -> None:
+    demo = _add(demos, "first-order", "an order passes every service while its worker is killed")
+    demo.set_defaults(run=lambda _: first_order.command())
+    demo = _add(demos, "orders", "the same order twice, each of its steps once")
+    demo.add_argument(
+        "--crash", action="store_true", help="let the warehouse fail once, and see the retry"
+    )
+    demo.add_argument(
+        "--gateway", metavar="URL", help="play against this gateway instead of starting one"
+    )
+    demo.set_defaults(run=lambda parsed: orders.command(crash=parsed.crash, gateway=parsed.gateway))
+
+
+def _add_dev(parser: "_Parser") -> None:
+    default = Options()
+    _add_data(parser, "where the databases live")
+    parser.add_argument(
+        "--database-url",
+        metavar="URL",
+        help="the store's database (default: an SQLite file in the data directory)",
+    )
+    for flag, what, least in (
+        ("stores", "promise stores", 1),
+        ("gateways", "gateways", 0),
+        ("workers", "workflow workers", 0),
+        ("db-workers", "db workers", 0),
+    ):
+        parser.add_argument(
+            f"--{flag}",
+            type=_integer(least, PROCESSES_MAX),
+            default=1,
+            metavar="N",
+            help=f"how many {what} to run (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--port-base",
+        type=_integer(0, PORT_MAX),
+        default=default.port_base,
+        metavar="N",
+        help="gateway on N, bridge on N+1, store on N+2 and so on; 0 takes free ports"
+        " (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--debug", action="store_true", help="let the store answer debugging requests"
+    )
+    parser.set_defaults(run=lambda parsed: dev.command(_options(parsed)))
+
+
+def _add_queues(parser: "_Parser") -> None:
+    parser.add_argument(
+        "--store", metavar="URL", help="the store to ask (default: that of holdfast dev)"
+    )
+    _add_data(parser, "the data directory of the holdfast dev to ask")
+    parser.set_defaults(run=lambda parsed: queues.command(store=parsed.store, data=parsed.data))
+
+
+def _add_data(parser: "_Parser", text: str) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Options().data,
+        metavar="DIR",
+        help=f"{text} (default: %(default)s)",
+    )
+
+
+def _options(parsed: argparse.Namespace) -> Options:
+    return Options(
+        data=parsed.data,
+        database_url=parsed.database_url,
+        stores=parsed.stores,
+        gateways=parsed.gateways,
+        workers=parsed.workers,
+        db_workers=parsed.db_workers,
+        port_base=parsed.port_base,
+        debug=parsed.debug,
+    )
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if text.isascii() and text.isdigit() and least <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}")
+
+    return parse
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return what somebody who typed this word most likely meant."""
+    return max(sorted(known), key=lambda each: difflib.SequenceMatcher(None, word, each).ratio())
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake with one sentence that names the nearest thing it knows."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.")
+
+    def flags(self) -> list[str]:
+        """Return the long flags of this command."""
+        return [flag for flag in self._option_string_actions if flag.startswith("--")]
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"  # noqa: SLF001 - it has no other name
+
+
+def _commands_of(parser: _Parser) -> _Commands:
+    """Let a command have commands of its own; without one of them it prints its help."""
+    parser.set_defaults(run=lambda _: parser.print_help(), parser=parser)
+    return parser.add_subparsers(title="commands", metavar="COMMAND")
+
+
+def _add(commands: _Commands, name: str, text: str) -> _Parser:
+    parser = commands.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}.", allow_abbrev=False
+    )
+    parser.set_defaults(parser=parser)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Short stories that the real processes play, each ending with what it proved."""

@@ -1,0 +1,41 @@
+"""`holdfast queues`: how much work waits for which worker group."""
+
+import asyncio
+import json
+from dataclasses import astuple, fields
+from pathlib import Path
+
+from holdfast.errors import ResonateError
+from holdfast.rpc.admin import Admin, Queue
+from holdfast_cli.dev import STATE_FILE
+from holdfast_cli.errors import CommandFailed, UsageError
+
+
+def command(*, store: str | None, data: Path) -> int:
+    """Print the queues of a store once; without an address, of the `holdfast dev` on `data`."""
+    queues = asyncio.run(_queues(_address_of(data) if store is None else store))
+    rows = [[field.name for field in fields(Queue)], *map(astuple, queues)]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        name, *numbers = (f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        print("  ".join([f"{name.strip():<{widths[0]}}", *numbers]))
+    return 0
+
+
+async def _queues(store: str) -> list[Queue]:
+    try:
+        async with Admin(store) as admin:
+            return await admin.get_queues()
+    except ValueError as error:
+        raise UsageError(f"--store is {store!r}: {error}.") from error
+    except ResonateError as error:
+        raise CommandFailed(f"The store does not tell: {error}.") from error
+
+
+def _address_of(data: Path) -> str:
+    try:
+        state = json.loads((data / STATE_FILE).read_text())
+    except FileNotFoundError as error:
+        msg = f"No holdfast dev runs on {data}; name a store with --store grpc://HOST:PORT."
+        raise CommandFailed(msg) from error
+    return ",".join(state["store"])
