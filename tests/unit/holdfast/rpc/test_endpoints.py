@@ -1,0 +1,50 @@
+"""What a store's URL may look like."""
+
+import pytest
+
+from holdfast.rpc.endpoints import Endpoint, credentials_of, parse_endpoints
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("grpc://a:1", [Endpoint(host="a", port=1, tls=False)]),
+        ("grpcs://a:1", [Endpoint(host="a", port=1, tls=True)]),
+        ("grpc://a", [Endpoint(host="a", port=50051, tls=False)]),
+        ("grpc://a/", [Endpoint(host="a", port=50051, tls=False)]),
+        ("grpc://[::1]:7", [Endpoint(host="::1", port=7, tls=False)]),
+        (
+            "grpc://a:1, b:2,grpcs://c:3",
+            [
+                Endpoint(host="a", port=1, tls=False),
+                Endpoint(host="b", port=2, tls=False),
+                Endpoint(host="c", port=3, tls=True),
+            ],
+        ),
+    ],
+)
+def test_a_url_names_one_store_or_several(url: str, expected: list[Endpoint]) -> None:
+    assert list(parse_endpoints(url)) == expected
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_http_url_is_told_what_to_write_instead(scheme: str) -> None:
+    with pytest.raises(ValueError, match=r"write grpcs?://host:50051.*gateway's bridge"):
+        parse_endpoints(f"{scheme}://localhost:8001")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "a:1", "redis://a:1", "grpc://", "grpc://a:b", "grpc://a:1/x", "grpc://u@a:1"]
+)
+def test_anything_else_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="a store's URL must"):
+        parse_endpoints(url)
+
+
+def test_an_endpoint_reads_as_its_url() -> None:
+    assert str(Endpoint(host="::1", port=7, tls=True)) == "grpcs://[::1]:7"
+
+
+def test_a_token_becomes_a_bearer_header() -> None:
+    assert credentials_of("t") == (("authorization", "Bearer t"),)
+    assert credentials_of(None) == ()

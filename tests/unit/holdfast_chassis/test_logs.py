@@ -1,0 +1,112 @@
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+from holdfast_chassis.logs import get_logger, setup_logging
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _root_logger() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def test_an_event_is_one_json_line_with_its_details() -> None:
+    stream = io.StringIO()
+    setup_logging("info", "store", stream=stream)
+
+    get_logger("here").info("task_acquired", task_id="t\n%s", version=1, group=None, raw=b"x")
+
+    [line] = stream.getvalue().splitlines()
+    event = json.loads(line)
+    assert len(event.pop("ts")) == len("2026-01-01T00:00:00.000Z")
+    assert event == {
+        "level": "info",
+        "event": "task_acquired",
+        "logger": "here",
+        "service": "store",
+        "task_id": "t\n%s",
+        "version": 1,
+        "group": None,
+        "raw": "b'x'",
+    }
+
+
+def test_details_cannot_displace_the_fields_that_tools_rely_on() -> None:
+    stream = io.StringIO()
+    setup_logging("info", "store", stream=stream)
+
+    get_logger("here").info("task_acquired", service="forged", level="forged")
+
+    event = json.loads(stream.getvalue())
+    assert (event["service"], event["level"]) == ("store", "info")
+
+
+def test_an_exception_stays_within_its_line() -> None:
+    stream = io.StringIO()
+    setup_logging("info", "store", stream=stream)
+
+    try:
+        _ = 1 / 0
+    except ZeroDivisionError:
+        get_logger("here").exception("division_failed")
+
+    [line] = stream.getvalue().splitlines()
+    assert "ZeroDivisionError: division by zero" in json.loads(line)["exception"]
+
+
+def test_third_parties_and_warnings_pass_through_the_same_formatter() -> None:
+    stream = io.StringIO()
+    setup_logging("info", "store", stream=stream)
+
+    logging.getLogger("grpc").warning("lost %s", "a peer")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("old", DeprecationWarning, stacklevel=1)
+
+    first, second = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert (first["logger"], first["event"]) == ("grpc", "lost a peer")
+    assert second["logger"] == "py.warnings"
+
+
+def test_events_below_the_level_are_not_written() -> None:
+    stream = io.StringIO()
+    setup_logging("warning", "store", stream=stream)
+
+    get_logger("here").info("task_acquired")
+
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_gets_a_coloured_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    setup_logging("info", "store", stream=stream)
+
+    get_logger("here").warning("lease_lapsed", task_id="t")
+
+    assert "\x1b[33mwarning\x1b[0m lease_lapsed \x1b[2mtask_id=\x1b[0mt" in stream.getvalue()
+
+
+def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Terminal()
+    setup_logging("info", "store", stream=stream)
+
+    get_logger("here").warning("lease_lapsed", task_id="t")
+
+    assert "\x1b" not in stream.getvalue()
+    assert stream.getvalue().endswith(" warning lease_lapsed task_id=t here\n")

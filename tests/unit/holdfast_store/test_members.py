@@ -1,0 +1,245 @@
+"""Who is given which task, and what is looked at when nobody could take it."""
+
+import pytest
+
+from holdfast.core.membership import Member, TaskOffer, TaskPush
+from holdfast.core.records import FUNC_HEADER, Promise, Task, Value
+from holdfast_store import members as members_module
+from holdfast_store.members import BadMember, Members, NotPlaced, Seat
+
+
+class Inbox:
+    """Remembers what a member was sent."""
+
+    def __init__(self) -> None:
+        self.was_replaced = False
+
+    def push_task(self, push: TaskPush) -> None: ...
+
+    def push_offer(self, offer: TaskOffer) -> None: ...
+
+    def push_settled(self, promise: Promise) -> None: ...
+
+    def replaced(self) -> None:
+        self.was_replaced = True
+
+
+def join(members: Members, pid: str, **fields: object) -> Seat:
+    member = Member(**{"pid": pid, "instance": "i", "groups": ("w",), "credits": 1} | fields)  # type: ignore[arg-type]
+    return members.join(member, Inbox(), now_ms=0)
+
+
+def work(
+    task_id: str = "t", *, target: str = "poll://any@w", func: str | None = None
+) -> tuple[Task, Promise]:
+    param = Value(headers=None if func is None else {FUNC_HEADER: func})
+    task = Task(id=task_id, target=target, dispatch_at_ms=0, queued_at_ms=0)
+    return task, Promise(id=task_id, timeout_at_ms=10, created_at_ms=0, param=param)
+
+
+def test_a_task_goes_to_the_pid_that_its_target_prefers() -> None:
+    members = Members()
+    join(members, "a", credits=5)
+    b = join(members, "b")
+
+    placed = members.place(*work(target="poll://any@w/b"))
+
+    assert placed is b
+
+
+def test_a_task_goes_back_to_the_member_that_ran_it() -> None:
+    members = Members()
+    a = join(members, "a", credits=2)
+    members.place(*work())
+    join(members, "b", credits=9)
+
+    again = members.place(*work())
+
+    assert again is a
+
+
+def test_a_new_task_goes_to_the_least_loaded_member() -> None:
+    members = Members()
+    join(members, "a", credits=2)
+    b = join(members, "b", credits=3)
+
+    assert members.place(*work()) is b
+
+
+def test_a_unicast_target_is_given_to_nobody_else() -> None:
+    members = Members()
+    join(members, "a")
+
+    assert members.place(*work(target="poll://uni@w/b")) is NotPlaced.NO_MEMBER
+
+
+def test_a_member_gets_only_functions_that_it_advertised() -> None:
+    members = Members()
+    join(members, "a", functions=frozenset({"f@2"}))
+
+    assert members.place(*work(func="f@1")) is NotPlaced.NO_MEMBER
+    assert isinstance(members.place(*work(func="f@2")), Seat)
+
+
+def test_a_name_without_version_stands_for_every_version() -> None:
+    members = Members()
+    a = join(members, "a", functions=frozenset({"f"}))
+
+    assert members.place(*work(func="f@7")) is a
+
+
+def test_a_task_without_a_function_header_fits_every_member() -> None:
+    members = Members()
+    a = join(members, "a", functions=frozenset({"f"}))
+
+    assert members.place(*work(func=None)) is a
+
+
+def test_credits_bound_what_a_member_is_given() -> None:
+    members = Members()
+    seat = join(members, "a", credits=1)
+    members.place(*work("t1"))
+
+    assert members.place(*work("t2")) is NotPlaced.NO_CREDIT
+
+    members.give_back(seat, 1)
+
+    assert members.place(*work("t2")) is seat
+
+
+def test_credits_of_tasks_given_before_a_reconnect_come_back_too() -> None:
+    members = Members()
+    first = join(members, "a", credits=2)
+    members.place(*work())
+    members.leave(first)
+    again = join(members, "a", credits=1)  # the room it has while the task still runs
+
+    members.give_back(again, 1)
+
+    assert (again.credits, again.held) == (2, 0)
+
+
+def test_a_draining_member_is_given_nothing() -> None:
+    members = Members()
+    join(members, "a").draining = True
+
+    assert members.place(*work()) is NotPlaced.NO_CREDIT
+
+
+def test_the_same_pid_replaces_the_first_member() -> None:
+    members = Members()
+    first = join(members, "a")
+
+    second = join(members, "a", instance="j")
+
+    assert isinstance(first.inbox, Inbox)
+    assert first.inbox.was_replaced
+    assert members.place(*work()) is second
+    assert not members.leave(first)
+
+
+def test_a_credit_that_comes_back_looks_at_what_waited_for_it() -> None:
+    members = Members()
+    seat = join(members, "a", credits=1)
+    members.place(*work("t1"))
+    members.place(*work("t2"))
+    assert members.wanted() == {}
+
+    members.give_back(seat, 1)
+
+    assert members.wanted() == {"w": 1}
+    assert members.wanted() == {}, "a look under way is not started twice"
+
+
+def test_a_task_that_no_member_fits_is_looked_at_when_one_joins_and_not_before() -> None:
+    members = Members()
+    join(members, "a", functions=frozenset({"f"}), credits=4)
+    members.place(*work(func="g"))
+    assert members.wanted() == {}
+
+    join(members, "b", functions=frozenset({"g"}), credits=2)
+
+    assert members.wanted() == {"w": 6}
+
+
+def test_a_look_reaches_behind_tasks_that_no_member_fits() -> None:
+    members = Members()
+    members.expect_backlog(["w"])
+    join(members, "a", credits=1)
+    assert members.wanted() == {"w": 1}
+
+    members.looked({"w": 1}, {"w": [NotPlaced.NO_MEMBER]})
+
+    assert members.wanted() == {"w": 2}
+
+
+def test_a_look_that_reaches_no_deeper_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(members_module, "LOOK_MAX", 3)
+    members = Members()
+    members.expect_backlog(["w"])
+    join(members, "a", credits=3)
+    limits = members.wanted()
+    members.looked(limits, {"w": [NotPlaced.NO_MEMBER] * 3})
+    limits = members.wanted()
+
+    members.looked(limits, {"w": [NotPlaced.NO_MEMBER] * 3})
+
+    assert members.wanted() == {}
+
+
+def test_room_of_a_member_that_does_not_fit_starts_no_look() -> None:
+    members = Members()
+    busy = join(members, "a", functions=frozenset({"f"}), credits=1)
+    join(members, "b", functions=frozenset({"g"}), credits=5)
+    members.place(*work("t1", func="f"))
+    members.place(*work("t2", func="f"))
+
+    assert members.wanted() == {}
+
+    members.give_back(busy, 1)
+
+    assert members.wanted() == {"w": 6}
+
+
+def test_a_failed_look_is_repeated() -> None:
+    members = Members()
+    members.expect_backlog(["w"])
+    join(members, "a", credits=3)
+    limits = members.wanted()
+
+    members.look_again(limits)
+
+    assert members.wanted() == limits
+
+
+def test_a_message_reaches_the_named_member_or_for_anycast_another_one() -> None:
+    members = Members()
+    a = join(members, "a", credits=0)
+
+    assert members.seat_at("poll://uni@w/a") is a
+    assert members.seat_at("poll://uni@w/b") is None
+    assert members.seat_at("poll://any@w/b") is a
+    assert members.seat_at("https://example.org/hook") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"pid": ""}, "hello.pid"),
+        ({"instance": ""}, "hello.instance_id"),
+        ({"groups": ("a\0b",)}, "hello.groups"),
+        ({"groups": tuple(f"g{i}" for i in range(65))}, "hello.groups"),
+        ({"credits": -1}, "hello.credits"),
+        ({"lease_ttl_ms": 0}, "hello.lease_ttl_ms"),
+        ({"functions": frozenset(f"f{i}" for i in range(10_001))}, "hello.functions"),
+    ],
+)
+def test_a_wrong_introduction_is_refused_and_seats_nobody(
+    fields: dict[str, object], word: str
+) -> None:
+    members = Members()
+
+    with pytest.raises(BadMember, match=word):
+        join(members, **({"pid": "a"} | fields))  # type: ignore[arg-type]
+
+    assert members.status() == []
