@@ -1,0 +1,106 @@
+"""Puts the applications together in one process, as a program with an embedded store would."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from sqlalchemy import Engine, Table, select
+
+from holdfast import PromiseNotFound, Resonate
+from holdfast_db import functions
+from holdfast_db.database import migrate, open_database
+from holdfast_db.outside import DEPENDENCY as DB_OUTSIDE
+from holdfast_gateway.app import create_app
+from holdfast_gateway.settings import GatewaySettings
+from holdfast_worker.apps import jobs, orders
+from holdfast_worker.outside import DEPENDENCY as OUTSIDE
+from tests.integration.apps.world import World
+
+SECONDS_MAX = 20  # for a workflow to end; far more than any needs
+
+
+class System:
+    """Gateway, worker and db worker around one client; the store and the database are files.
+
+    `restart` stops everything and starts it anew on the same files.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        world: World,
+        *,
+        settings: GatewaySettings | None = None,
+        register: Callable[[Resonate], None] = lambda _: None,
+    ) -> None:
+        self._directory = directory
+        self.world = world
+        self._settings = settings or GatewaySettings()
+        self._register = register
+        self._stack = AsyncExitStack()
+        self.resonate: Resonate
+        self.engine: Engine
+        self.http: httpx.AsyncClient
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def restart(self, *, groups: tuple[str, ...] = ("worker", "db")) -> None:
+        await self._stack.aclose()
+        await self._start(groups=groups)
+
+    async def _start(self, *, groups: tuple[str, ...] = ("worker", "db")) -> None:
+        self.engine = open_database(f"sqlite:///{self._directory}/app.db")
+        self._stack.callback(self.engine.dispose)
+        migrate(self.engine)
+        self.resonate = Resonate(
+            group="workers", groups=groups, embedded=self._directory / "store.db", env={}
+        )
+        self.resonate.set_dependency(OUTSIDE, self.world)
+        self.resonate.set_dependency(DB_OUTSIDE, self.world)
+        self.resonate.set_dependency(functions.DATABASE, self.engine)
+        orders.register(self.resonate)
+        jobs.register(self.resonate)
+        functions.register(self.resonate)
+        self._register(self.resonate)
+        await self.resonate.start()
+        self._stack.push_async_callback(self.resonate.stop, 5.0)
+        app: Any = create_app(self._settings, self.resonate)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        await self._stack.enter_async_context(self.http)
+
+    async def outcome(self, promise_id: str) -> object:
+        """Wait for the end of a workflow; return its value or the exception it ended with."""
+        handle = await self.resonate.get(promise_id)
+        async with asyncio.timeout(SECONDS_MAX):
+            ended = await asyncio.gather(handle.result(), return_exceptions=True)
+        return ended[0]
+
+    def rows(self, table: Table) -> list[Any]:
+        with self.engine.begin() as connection:
+            return list(connection.execute(select(table)))
+
+    async def awaited(self, promise_id: str) -> None:
+        """Return when a promise exists; nothing announces that, so that it is asked for."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while True:
+                try:
+                    await self.resonate.promises.get(promise_id)
+                except PromiseNotFound:
+                    await asyncio.sleep(0.01)
+                else:
+                    return

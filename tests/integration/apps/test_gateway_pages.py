@@ -1,0 +1,147 @@
+"""What the gateway says about itself: pages, probes, request ids, metrics."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+
+from holdfast_gateway.app import create_app
+from holdfast_gateway.settings import GatewaySettings
+from tests.integration.apps.embedded import System
+from tests.integration.apps.world import World
+
+
+async def test_the_index_lists_what_is_there(system: System) -> None:
+    answer = await system.http.get("/")
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "curl -X POST http://gateway/orders" in answer.text
+    assert 'href="/schema"' in answer.text
+
+
+async def test_the_curl_lines_of_the_index_work(system: System) -> None:
+    page = (await system.http.get("/")).text
+    bodies = re.findall(r"curl -X POST (\S+) .*? -d &#x27;(.*?)&#x27;", page)
+
+    answers = [
+        await system.http.post(url, json=json.loads(body.replace("&quot;", '"')))
+        for url, body in bodies
+    ]
+
+    assert [answer.status_code for answer in answers] == [202, 202, 404]  # no such job to approve
+
+
+@pytest.mark.parametrize("path", ["/", "/schema"])
+async def test_pages_need_nothing_from_elsewhere(system: System, path: str) -> None:
+    text = (await system.http.get(path)).text
+
+    assert "<script" not in text
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", text)
+    assert "default-src &#x27;none&#x27;" in text or "default-src 'none'" in text
+
+
+async def test_a_host_header_cannot_smuggle_markup_into_the_index(system: System) -> None:
+    answer = await system.http.get("/", headers={"host": "x<script>alert(1)</script>"})
+
+    assert "<script" not in answer.text
+
+
+async def test_the_schema_describes_every_route(system: System) -> None:
+    document = (await system.http.get("/schema/openapi.json")).json()
+    page = (await system.http.get("/schema")).text
+
+    assert document["openapi"].startswith("3.1")
+    operations = {
+        (method.upper(), path) for path, item in document["paths"].items() for method in item
+    }
+    assert operations == {
+        ("POST", "/orders"),
+        ("GET", "/orders/{order_id}/status"),
+        ("POST", "/jobs"),
+        ("POST", "/jobs/aggregate"),
+        ("GET", "/jobs/{job_id}"),
+        ("POST", "/webhooks/{service}"),
+    }
+    for method, path in operations:
+        assert f"{method} {path}" in page
+    body = document["paths"]["/orders"]["post"]["requestBody"]["content"]["application/json"]
+    assert set(body["schema"]["properties"]) == {"id", "items", "customer"}
+
+
+async def test_probes_are_answered(system: System) -> None:
+    health = await system.http.get("/health")
+    ready = await system.http.get("/ready")
+
+    assert (health.status_code, health.json()) == (200, {"status": "alive"})
+    assert (ready.status_code, ready.json()) == (200, {"status": "ready", "reasons": {}})
+
+
+async def test_a_gateway_that_is_not_ready_says_why(system: System) -> None:
+    def not_ready() -> Mapping[str, str]:
+        return {"store": "The promise store cannot be reached."}
+
+    app: Any = create_app(GatewaySettings(), system.resonate, not_ready=not_ready)
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as http:
+        ready = await http.get("/ready")
+
+    assert ready.status_code == 503
+    assert ready.json() == {"status": "not ready", "reasons": not_ready()}
+
+
+async def test_a_request_keeps_the_id_that_it_came_with(system: System) -> None:
+    answer = await system.http.get("/nothing", headers={"X-Request-Id": "abc-1"})
+
+    assert answer.headers["x-request-id"] == "abc-1"
+    assert answer.json()["requestId"] == "abc-1"
+
+
+async def test_a_request_without_an_id_gets_one(system: System) -> None:
+    first, second = [await system.http.get("/health") for _ in range(2)]
+
+    assert re.fullmatch(r"[0-9a-f]{32}", first.headers["x-request-id"])
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+
+
+def requests_counted(method: str, path: str, status: str) -> float:
+    labels = {"method": method, "path": path, "status": status}
+    return REGISTRY.get_sample_value("holdfast_gateway_requests_total", labels) or 0
+
+
+async def test_requests_are_counted_by_route_and_never_by_id(system: System) -> None:
+    route = ("GET", "/orders/{order_id}/status", "404")
+    before = requests_counted(*route), requests_counted("other", "unmatched", "404")
+
+    await system.http.get("/orders/one/status")
+    await system.http.get("/orders/t%2Fwo/status")
+    await system.http.request("BREW", "/coffee")
+
+    after = requests_counted(*route), requests_counted("other", "unmatched", "404")
+    assert (after[0] - before[0], after[1] - before[1]) == (2, 1)
+
+
+async def test_applications_can_be_mounted_below_a_prefix(tmp_path: Path, world: World) -> None:
+    settings = GatewaySettings(apps_prefix="/apps")
+    async with System(tmp_path, world, settings=settings) as system:
+        order = {
+            "id": "a/b",
+            "items": [{"sku": "mug", "qty": 1, "price": 5}],
+            "customer": {"id": "c"},
+        }
+        accepted = await system.http.post("/apps/orders/orders", json=order)
+        await system.outcome("order/a/b")
+        status = await system.http.get(accepted.json()["statusUrl"])
+        job = await system.http.post("/apps/jobs/jobs", json={"accountId": "acct-1"})
+        job_status = await system.http.get(f"/apps/jobs/jobs/{job.json()['id']}")
+        at_root = await system.http.post("/orders", json=order)
+
+    assert accepted.json()["statusUrl"] == "/apps/orders/orders/a%2Fb/status"
+    assert status.json()["status"] == "done"
+    assert job_status.status_code == 200
+    assert at_root.status_code == 404

@@ -1,0 +1,268 @@
+"""The commands of gateway, worker and db worker as real processes."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from holdfast import PromiseNotFound, Resonate
+
+SECONDS_MAX = 20
+NOWHERE = "grpc://127.0.0.1:1"
+PORT_0 = "127.0.0.1:0"
+SERVICES = ("gateway", "worker", "db")
+
+
+async def get_until(
+    http: httpx.AsyncClient, url: str, is_met: Callable[[httpx.Response], bool]
+) -> httpx.Response:
+    """Ask again and again until an answer is as it should be; return that one."""
+    async with asyncio.timeout(SECONDS_MAX):
+        while True:
+            answer = await http.get(url)
+            if is_met(answer):
+                return answer
+            await asyncio.sleep(0.02)
+
+
+class Process:
+    """A service that was started; its settings come by environment only."""
+
+    def __init__(self, service: str, directory: Path, **settings: str) -> None:
+        self.prefix = f"HOLDFAST_{service.upper()}_"
+        self.log = directory / f"{service}.log"
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
+        given = {"METRICS_LISTEN": PORT_0, **settings}
+        with self.log.open("w") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", f"holdfast_{service}", "serve"],
+                cwd=directory,
+                env={**inherited, **{self.prefix + k: v for k, v in given.items()}},
+                stdout=log,
+                stderr=log,
+            )
+
+    def events(self) -> list[dict[str, Any]]:
+        *lines, _ = self.log.read_text().split("\n")
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    async def logged(self, event: str) -> dict[str, Any]:
+        """Return the first event of a name, once it has been logged."""
+        async with asyncio.timeout(SECONDS_MAX):
+            while True:
+                for each in self.events():
+                    if each["event"] == event:
+                        return each
+                assert self.popen.poll() is None, self.log.read_text()
+                await asyncio.sleep(0.02)
+
+    async def ready(self) -> None:
+        address = (await self.logged("metrics_listening"))["address"]
+        async with httpx.AsyncClient() as http:
+            await get_until(http, f"http://{address}/ready", lambda answer: answer.is_success)
+
+    async def exit_code(self) -> int:
+        return await asyncio.to_thread(self.popen.wait, SECONDS_MAX)
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    with ExitStack() as stack:
+
+        def start(service: str, **settings: str) -> Process:
+            process = Process(service, tmp_path, **settings)
+            stack.callback(process.popen.wait)
+            stack.callback(process.popen.kill)
+            return process
+
+        yield start
+
+
+@pytest.fixture
+async def store_url(start: Start, tmp_path: Path) -> str:
+    store = start("store", LISTEN=PORT_0, DATABASE_URL=f"sqlite:///{tmp_path}/store.db")
+    await store.ready()
+    return f"grpc://{(await store.logged('store_listening'))['address']}"
+
+
+async def waits_for_approval(store_url: str, job: str) -> None:
+    """Return when a job waits for its approval."""
+    async with asyncio.timeout(SECONDS_MAX), Resonate(store_url, env={}) as resonate:
+        while True:
+            try:
+                await resonate.promises.get(f"approve/{job}")
+            except PromiseNotFound:
+                await asyncio.sleep(0.02)
+            else:
+                return
+
+
+async def test_an_order_and_a_job_travel_through_all_processes(
+    start: Start, store_url: str, tmp_path: Path
+) -> None:
+    attempts = str(tmp_path / "attempts.jsonl")
+    worker = start("worker", STORE_URL=store_url, ATTEMPTS_FILE=attempts)
+    db = start("db", STORE_URL=store_url, ATTEMPTS_FILE=attempts)
+    gateway = start("gateway", STORE_URL=store_url, LISTEN=PORT_0, BRIDGE_LISTEN=PORT_0)
+    for process in (worker, db, gateway):
+        await process.ready()
+    started = await gateway.logged("gateway_started")
+    order = {
+        "id": "ord-1",
+        "items": [{"sku": "mug", "qty": 1, "price": 5}],
+        "customer": {"id": "c", "email": "ada@example.com"},
+    }
+
+    async with httpx.AsyncClient(base_url=f"http://{started['address']}") as http:
+        accepted = await http.post("/orders", json=order)
+        status = await get_until(http, "/orders/ord-1/status", lambda answer: "done" in answer.text)
+        job = (await http.post("/jobs", json={"accountId": "acct-1"})).json()["id"]
+        approval = {"promiseId": f"approve/{job}", "approved": True}
+        await waits_for_approval(store_url, job)
+        approved = await http.post("/webhooks/approval", json=approval)
+        ended = await http.get(f"/jobs/{job}", params={"wait": "20"})
+        bridge = await http.get(f"http://{started['bridge_address']}/poll/x/y")
+        bridge_health = await http.get(f"http://{started['bridge_address']}/health")
+
+    assert (accepted.status_code, approved.status_code) == (202, 204)
+    assert status.json()["result"]["total"] == 5
+    assert ended.json()["status"] == "done"
+    assert (bridge.status_code, bridge.json()["code"]) == (501, "not_supported")
+    assert bridge_health.status_code == 200
+    entries = [json.loads(line) for line in (tmp_path / "attempts.jsonl").read_text().splitlines()]
+    assert [
+        (entry["step"], entry["process"], entry["os_pid"])
+        for entry in entries
+        if entry["origin"] == "order/ord-1"
+    ] == [
+        ("validateOrder", "worker", worker.popen.pid),
+        ("reserveInventory", "db", db.popen.pid),
+        ("chargePayment", "worker", worker.popen.pid),
+        ("db.recordCharge", "db", db.popen.pid),
+        ("sendConfirmation", "worker", worker.popen.pid),
+    ]
+    assert any(
+        event["event"].startswith("[email]      order ord-1 — confirmation sent")
+        for event in worker.events()
+    )
+    for process in (gateway, worker, db):
+        process.popen.send_signal(signal.SIGTERM)
+    assert [await process.exit_code() for process in (gateway, worker, db)] == [0, 0, 0]
+    assert not [
+        event
+        for process in (gateway, worker, db)
+        for event in process.events()
+        if event["level"] in {"warning", "error"}
+    ]
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_service_without_a_store_runs_is_not_ready_and_stops_when_told(
+    start: Start, service: str
+) -> None:
+    listens = {"LISTEN": PORT_0, "BRIDGE_LISTEN": PORT_0} if service == "gateway" else {}
+    process = start(service, STORE_URL=NOWHERE, **listens)
+    address = (await process.logged("metrics_listening"))["address"]
+    await process.logged(
+        {"gateway": "gateway_started", "worker": "worker_started", "db": "db_worker_started"}[
+            service
+        ]
+    )
+
+    async with httpx.AsyncClient(base_url=f"http://{address}") as http:
+        health = await http.get("/health")
+        ready = await http.get("/ready")
+        metrics = await http.get("/metrics")
+    process.popen.send_signal(signal.SIGTERM)
+
+    assert health.status_code == 200
+    assert ready.status_code == 503
+    assert ready.json()["reasons"] == {"store": "The promise store cannot be reached."}
+    assert f'service="{service}"' in metrics.text
+    assert await process.exit_code() == 0
+
+
+async def test_a_stopping_gateway_ends_waiting_requests_with_an_answer(
+    start: Start, store_url: str
+) -> None:
+    gateway = start("gateway", STORE_URL=store_url, LISTEN=PORT_0, BRIDGE_LISTEN=PORT_0)
+    await gateway.ready()
+    address = (await gateway.logged("gateway_started"))["address"]
+    metrics_address = (await gateway.logged("metrics_listening"))["address"]
+
+    async with httpx.AsyncClient(base_url=f"http://{address}", timeout=SECONDS_MAX) as http:
+        job = (await http.post("/jobs", json={"accountId": "acct-1"})).json()["id"]
+        waiting = asyncio.create_task(http.get(f"/jobs/{job}", params={"wait": "60"}))
+        await get_until(
+            http,
+            f"http://{metrics_address}/metrics",
+            lambda answer: "holdfast_gateway_waits_in_flight 1.0" in answer.text,
+        )
+        gateway.popen.send_signal(signal.SIGTERM)
+        answer = await waiting
+
+    assert answer.json() == {"id": job, "status": "processing"}
+    assert await gateway.exit_code() == 0
+
+
+@pytest.mark.parametrize(
+    ("service", "settings", "code", "sentence"),
+    [
+        ("gateway", {"ORDERS_SIMULATE": "1"}, 2, "the nearest one is HOLDFAST_GATEWAY_ORDERS_"),
+        ("gateway", {"STORE_URL": "http://x"}, 2, "HOLDFAST_GATEWAY_STORE_URL is not usable"),
+        ("gateway", {"STORE_URL": ""}, 2, "must not be empty"),
+        ("gateway", {"APPS_PREFIX": "apps"}, 2, "must be empty or begin with a slash"),
+        ("gateway", {"WAIT_SECONDS_MAX": "soon"}, 2, "must be a number"),
+        ("gateway", {"LISTEN": "192.0.2.1:1"}, 1, "cannot be listened on"),
+        ("gateway", {"METRICS_LISTEN": "192.0.2.1:1"}, 1, "cannot be listened on"),
+        ("worker", {"STORE_URL": "http://x"}, 2, "HOLDFAST_WORKER_STORE_URL is not usable"),
+        ("worker", {"MODULES": "no.such"}, 1, "The module no.such cannot be imported"),
+        ("worker", {"MODULES": "json"}, 1, "The module json has no function register(resonate)"),
+        ("worker", {"ATTEMPTS_FILE": "/nowhere/x"}, 1, "cannot be opened: No such file"),
+        ("worker", {"STEP_DELAY_MS": "-1"}, 2, "must be a whole number"),
+        ("worker", {"METRICS_LISTEN": "192.0.2.1:1"}, 1, "cannot be listened on"),
+        ("db", {"DATABASE_URL": "postgresql://x/y"}, 2, "needs the driver 'psycopg'"),
+        ("db", {"DATABASE_URL": "nonsense"}, 2, "HOLDFAST_DB_DATABASE_URL is not usable"),
+        ("db", {"DATABASE_URL": "sqlite:////nowhere/x.db"}, 1, "The database does not answer"),
+        ("db", {"STORE_URL": "http://x"}, 2, "HOLDFAST_DB_STORE_URL is not usable"),
+        ("db", {"ATTEMPTS_FILE": "/nowhere/x"}, 1, "cannot be opened: No such file"),
+        ("db", {"METRICS_LISTEN": "192.0.2.1:1"}, 1, "cannot be listened on"),
+    ],
+)
+async def test_a_service_that_cannot_start_says_why(
+    start: Start, service: str, settings: dict[str, str], code: int, sentence: str
+) -> None:
+    defaults = {"LISTEN": PORT_0, "BRIDGE_LISTEN": PORT_0} if service == "gateway" else {}
+
+    process = start(service, **{"STORE_URL": NOWHERE, **defaults, **settings})
+
+    assert await process.exit_code() == code
+    text = process.log.read_text()
+    assert sentence in text
+    assert "Traceback" not in text
+
+
+async def test_passwords_are_not_shown(tmp_path: Path) -> None:
+    url = "postgresql://ada:secret@db/app"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "holdfast_db", "serve", "--print-config", "--database-url", url),
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+    )
+
+    shown, _ = await process.communicate()
+
+    assert json.loads(shown)["database_url"] == "postgresql://ada:***@db/app"

@@ -1,0 +1,350 @@
+"""What a run does when the store fails, refuses, or loses its answers."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from holdfast import Context, Resonate, ServerUnavailable
+from holdfast.core.membership import Member
+from holdfast.core.records import PromiseState
+from holdfast.core.requests import (
+    SKIPPED,
+    PromiseCreate,
+    PromiseGet,
+    PromiseSettle,
+    Refusal,
+    Request,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskHalt,
+    TaskRelease,
+    TaskSuspend,
+)
+from holdfast.embedded import open_embedded
+from holdfast.errors import InvalidRequest, PermissionDenied
+from holdfast.port import Answer, Receiver, Store
+from tests.integration.library.world import World, each, held, until
+
+Fault = Callable[[Sequence[Request]], str | Refusal | Exception | None]
+
+
+class FaultyStore:
+    """A real store whose answers, or requests, can be tampered with once each.
+
+    A fault looks at a chain and answers what goes wrong: `lost` (nothing arrives), `unanswered`
+    (it happens, but nobody learns), `resent` (that, and a second sending is answered), a refusal
+    of the whole chain, an exception, or `None`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.faults: list[Fault] = []
+        self.chains: list[Sequence[Request]] = []
+
+    async def start(self, member: Member, receiver: Receiver) -> None:
+        await self._store.start(member, receiver)
+
+    def submit(
+        self, chain: Sequence[Request], *, credits: int = 0, timeout: float | None = None
+    ) -> "asyncio.Future[Answer]":
+        self.chains.append(chain)
+        for fault in self.faults:
+            verdict = fault(chain)
+            if verdict is not None:
+                self.faults.remove(fault)
+                return asyncio.ensure_future(self._fail(chain, verdict))
+        return self._store.submit(chain, credits=credits, timeout=timeout)
+
+    async def _fail(self, chain: Sequence[Request], verdict: str | Refusal | Exception) -> Answer:
+        if isinstance(verdict, Exception):
+            raise verdict
+        if isinstance(verdict, Refusal):
+            return Answer(outcomes=[verdict, *[SKIPPED] * (len(chain) - 1)])
+        if verdict != "lost":
+            await self._store.submit(chain)
+        if verdict == "resent":
+            return replace(await self._store.submit(chain), resent=True)
+        raise ServerUnavailable("nothing came back")
+
+    def give_back(self, credits: int) -> None:
+        self._store.give_back(credits)
+
+    def drain(self) -> None:
+        self._store.drain()
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+def ends_with(kind: type, verdict: str | Refusal | Exception) -> Fault:
+    return lambda chain: verdict if isinstance(chain[-1], kind) else None
+
+
+def has_settle(verdict: str | Refusal | Exception) -> Fault:
+    return lambda chain: (
+        verdict
+        if any(isinstance(r, TaskFence) and isinstance(r.action, PromiseSettle) for r in chain)
+        else None
+    )
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    return FaultyStore(open_embedded(":memory:"))
+
+
+@pytest.fixture
+async def world(store: FaultyStore, tmp_path: Any) -> Any:
+    world = World(kind="memory", url=None, file=tmp_path / "unused", replays=False)
+    yield world
+    await world.close()
+
+
+def client(world: World, store: FaultyStore, **options: Any) -> Resonate:
+    return world.client(embedded=None, store=store, slow_step_ms=60_000, **options)
+
+
+def busy(status: int) -> Refusal:
+    return Refusal(status=status, code="busy", message="later")
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    ["lost", "unanswered", "resent", busy(429), busy(503), busy(500)],
+    ids=lambda v: v if isinstance(v, str) else str(v.status),
+)
+@pytest.mark.parametrize("when", ["step", "suspend", "end"])
+async def test_every_body_runs_once_whatever_happens_to_one_message(
+    world: World, store: FaultyStore, verdict: str | Refusal, when: str
+) -> None:
+    ran: list[str] = []
+    resonate = client(world, store, ttl=1)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(lambda ctx: ran.append("one"))
+        yield ctx.run(lambda ctx: ran.append("two"))
+        yield ctx.sleep(0.01)
+        yield ctx.run(lambda ctx: ran.append("three"))
+        return "done"
+
+    store.faults.append(
+        {
+            "step": has_settle(verdict),
+            "suspend": ends_with(TaskSuspend, verdict),
+            "end": ends_with(TaskFulfill, verdict),
+        }[when]
+    )
+
+    assert await resonate.run("run", workflow) == "done"
+    assert store.faults == []
+    assert ran == ["one", "two", "three"]
+
+
+async def test_a_lost_answer_to_the_creation_of_a_run_is_adopted(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(lambda ctx: "value"))
+
+    store.faults.append(ends_with(TaskCreate, "resent"))
+
+    handle = await resonate.begin_run("run", workflow)
+
+    assert await handle.result(timeout=5) == "value"
+
+
+async def test_a_lost_lease_is_not_fought_over(world: World, store: FaultyStore) -> None:
+    resonate = client(world, store)
+    ran: list[str] = []
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        ran.append(ctx.id)
+        yield ctx.run(lambda ctx: 1)
+        return "done"
+
+    conflict = Refusal(status=409, code="version_conflict", message="another version")
+    store.faults.append(has_settle(conflict))
+
+    handle = await resonate.begin_run("run", workflow)
+    with pytest.raises(TimeoutError):
+        await handle.result(timeout=0.1)
+
+    assert ran == ["run"]
+    assert not any(isinstance(r, (TaskRelease, TaskHalt)) for c in store.chains for r in c)
+    assert held(resonate) == 0
+
+
+async def test_a_store_that_fails_for_good_is_given_up(world: World, store: FaultyStore) -> None:
+    resonate = client(world, store)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(lambda ctx: 1)
+
+    store.faults += [has_settle(busy(500)) for _ in range(5)]
+
+    await resonate.begin_run("run", workflow)
+    await until(lambda: not store.faults and held(resonate) == 0)
+
+    assert not any(isinstance(r, TaskFulfill) and len(c) == 1 for c in store.chains for r in c)
+
+
+async def test_a_store_that_no_longer_lets_us_in_ends_the_run_here(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(lambda ctx: 1)
+
+    store.faults.append(has_settle(PermissionDenied("the token ran out")))
+
+    handle = await resonate.begin_run("run", workflow)
+    await until(lambda: not store.faults and held(resonate) == 0)
+
+    assert await handle.state() == "pending"
+
+
+async def test_a_child_that_the_store_refuses_fails_where_it_is_awaited(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+    resonate.register("child", lambda ctx: 1)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        good = yield ctx.begin_rpc("child")
+        try:
+            yield ctx.rpc("child", ctx.options(tags={"resonate:target": "no address"}))
+        except InvalidRequest as error:
+            return [error.code, (yield good)]
+
+    assert await resonate.run("run", workflow) == ["invalid_address", 1]
+
+
+async def test_a_result_that_the_store_finds_too_large_is_a_visible_failure(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.sleep(0)
+        return "x"
+
+    too_large = Refusal(status=400, code="value_too_large", message="value must have at most 1")
+    store.faults.append(ends_with(TaskFulfill, too_large))
+
+    with pytest.raises(Exception, match="value must have at most 1") as caught:
+        await resonate.run("run", workflow)
+
+    assert getattr(caught.value, "code", None) == "value_too_large"
+
+
+async def test_a_step_settled_by_somebody_else_is_replayed_with_their_value(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+    seen: list[object] = []
+
+    async def overtaken(ctx: Context) -> str:
+        # An operator settles the step while it runs: first come, first served.
+        await resonate.promises.create(ctx.id, tags={"resonate:scope": "local"})
+        await resonate.promises.resolve(ctx.id, "theirs")
+        return "ours"
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        seen.append((yield ctx.run(overtaken)))
+        yield ctx.run(lambda ctx: None)
+        return seen[-1]
+
+    assert await resonate.run("run", workflow) == "theirs"
+    assert seen == ["ours", "theirs"]
+
+
+async def test_close_to_its_deadline_a_step_waits_for_the_stores_word(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+
+    async def late(_ctx: Context) -> str:
+        await asyncio.sleep(0.3)
+        return "too late"
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        try:
+            yield ctx.run(late, ctx.options(timeout=0.1))
+        except Exception as error:  # noqa: BLE001 - its name is the result
+            return type(error).__name__
+
+    assert await resonate.run("run", workflow) == "PromiseTimedOut"
+
+
+async def test_a_listener_that_is_refused_is_replaced_by_polling(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+    await resonate.start()
+    await store.submit([PromiseCreate(id="internal", timeout_at_ms=2**50)])
+    handle = await resonate.get("internal")
+    waiting = asyncio.create_task(handle.result(timeout=10))
+
+    await asyncio.sleep(0.2)
+    await resonate.promises.resolve("internal", 5)
+
+    assert await waiting == 5
+
+
+async def test_a_wake_up_whose_preload_was_cut_reads_what_it_waits_for(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+    big = "x" * 600_000
+    resonate.register("child", lambda ctx, text: text)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        futures = yield from each(ctx.begin_rpc("child", big) for _ in range(4))
+        return sum(len(text) for text in (yield from each(futures)))
+
+    assert await resonate.run("run", workflow) == 4 * len(big)
+
+
+async def test_a_state_that_is_final_is_known_without_asking(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+    resonate.register("child", lambda ctx: 1)
+    handle = await resonate.begin_run("run", "child")
+    await handle
+    asked = len(store.chains)
+
+    assert await handle.done()
+    assert await handle.state() == PromiseState.RESOLVED.value
+    assert len(store.chains) == asked
+
+
+async def test_done_of_an_unreachable_store_raises(world: World, store: FaultyStore) -> None:
+    resonate = client(world, store)
+
+    @resonate.register
+    def forever(ctx: Context) -> Any:
+        yield (yield ctx.promise())
+
+    handle = await resonate.begin_run("run", forever)
+    store.faults.append(ends_with(PromiseGet, "lost"))
+
+    with pytest.raises(ServerUnavailable):
+        await handle.done()

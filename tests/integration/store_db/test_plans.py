@@ -1,0 +1,167 @@
+"""What a plan loads: the closure of its ids, and rows found by due instant, queue and process."""
+
+from holdfast.core.records import Callback, TaskState
+from holdfast_store.storage import Plan, Storage
+from tests.integration.store_db.records import (
+    leased,
+    load,
+    promise,
+    queued,
+    save,
+    save_tasks,
+    targeted,
+    task,
+)
+
+
+async def test_loading_an_id_brings_its_obligations_and_their_awaiters(storage: Storage) -> None:
+    await save(
+        storage,
+        promises_created=[promise("tree1.x"), targeted("tree2"), targeted("unrelated")],
+        tasks_created=[task("tree2", resumes=frozenset({"old"})), task("unrelated")],
+        resumes_added=[("tree2", "old")],
+        callbacks_saved=[Callback(awaited="tree1.x", awaiter="tree2")],
+        listeners_added=[("tree1.x", "http://l"), ("unrelated", "http://l")],
+    )
+
+    rows = (await load(storage, "tree1.x")).working_set
+
+    awaiter = rows.task("tree2")
+    assert awaiter is not None
+    assert awaiter.resumes == {"old"}
+    assert rows.promise("tree2") == targeted("tree2")
+    assert rows.listeners("tree1.x") == ("http://l",)
+    assert rows.promise("unrelated") is None
+
+
+async def test_what_waits_for_an_awaiter_is_not_loaded(storage: Storage) -> None:
+    """Waking an awaiter settles nothing, so the closure ends there."""
+    await save(
+        storage,
+        promises_created=[promise("x"), targeted("a"), targeted("b")],
+        tasks_created=[task("a"), task("b")],
+        callbacks_saved=[
+            Callback(awaited="x", awaiter="a"),
+            Callback(awaited="a", awaiter="b"),
+        ],
+    )
+
+    rows = (await load(storage, "x")).working_set
+
+    assert {p.id for p in rows.promises()} == {"x", "a"}
+
+
+async def test_due_promises_come_earliest_first_and_no_more_than_asked(storage: Storage) -> None:
+    await save(
+        storage,
+        promises_created=[
+            promise("late", timeout_at_ms=30, armed=True),
+            promise("b", timeout_at_ms=10, armed=True),
+            promise("a", timeout_at_ms=10, armed=True),
+            promise("next", timeout_at_ms=31, armed=True),
+            promise("unarmed", timeout_at_ms=1),
+        ],
+    )
+
+    all_due = await load(storage, now_ms=30, due_max=9)
+    some = await load(storage, now_ms=30, due_max=2)
+    nobody_asked = await load(storage, now_ms=30)
+
+    assert list(all_due.due_promises) == ["a", "b", "late"]
+    assert list(some.due_promises) == ["a", "b"]
+    assert list(nobody_asked.due_promises) == []
+    assert {p.id for p in all_due.working_set.promises()} == {"a", "b", "late"}
+
+
+async def test_due_tasks_are_lapsed_leases_and_waiting_dispatches(storage: Storage) -> None:
+    await save_tasks(
+        storage,
+        leased("lease", pid="p", lease_at_ms=10),
+        task("dispatch", dispatch_at_ms=9),
+        task("paced", dispatch_at_ms=1, paced_until_ms=12),
+        task("not-yet", dispatch_at_ms=13),
+        queued("queued", at_ms=1),
+        task("suspended", state=TaskState.SUSPENDED),
+    )
+
+    due = await load(storage, now_ms=12, due_max=9)
+
+    assert list(due.due_tasks) == ["dispatch", "lease", "paced"]
+    assert {t.id for t in due.working_set.tasks()} == {"dispatch", "lease", "paced"}
+
+
+async def test_what_is_due_brings_its_awaiters(storage: Storage) -> None:
+    await save(
+        storage,
+        promises_created=[promise("timer", timeout_at_ms=5, armed=True), targeted("sleeper")],
+        tasks_created=[task("sleeper", state=TaskState.SUSPENDED)],
+        callbacks_saved=[Callback(awaited="timer", awaiter="sleeper")],
+    )
+
+    rows = (await load(storage, now_ms=5, due_max=1)).working_set
+
+    assert rows.callback("timer", "sleeper") is not None
+    assert rows.task("sleeper") is not None
+
+
+async def test_queued_tasks_come_oldest_first_within_the_limit_of_each_group(
+    storage: Storage,
+) -> None:
+    await save_tasks(
+        storage,
+        queued("a2", at_ms=2, group="a"),
+        queued("a1", at_ms=1, group="a"),
+        queued("a3", at_ms=3, group="a"),
+        queued("b2", at_ms=2, group="b"),
+        queued("b1", at_ms=2, group="b"),
+        queued("c1", at_ms=0, group="c"),
+        task("a0", group="a", dispatch_at_ms=0),
+    )
+
+    found = await load(storage, queued={"a": 2, "b": 1, "nobody": 5, "c": 0})
+
+    assert list(found.queued) == ["a1", "a2", "b1"]
+    assert {t.id for t in found.working_set.tasks()} == {"a1", "a2", "b1"}
+
+
+async def test_a_queued_task_that_was_acquired_is_queued_no_more(storage: Storage) -> None:
+    await save_tasks(storage, queued("t", at_ms=1))
+
+    await save(storage, tasks_updated=[leased("t", pid="p", lease_at_ms=9)])
+
+    assert list((await load(storage, queued={"workers": 5})).queued) == []
+    assert await storage.queued_groups() == frozenset()
+
+
+async def test_the_leases_of_a_process_are_found_by_its_pid(storage: Storage) -> None:
+    await save_tasks(
+        storage,
+        leased("held", pid="p", lease_at_ms=9),
+        leased("also", pid="p", lease_at_ms=9),
+        leased("other", pid="q", lease_at_ms=9),
+        leased("third", pid="r", lease_at_ms=9),
+    )
+    await save(storage, tasks_updated=[task("also", dispatch_at_ms=1)])
+
+    rows = (await load(storage, pids={"p", "r", "nobody"})).working_set
+
+    assert {t.id for t in rows.tasks()} == {"held", "third"}
+
+
+async def test_a_lease_that_changed_hands_is_found_by_the_new_pid_only(storage: Storage) -> None:
+    await save_tasks(storage, leased("t", pid="p", lease_at_ms=9))
+
+    await save(storage, tasks_updated=[leased("t", pid="q", lease_at_ms=9)])
+
+    assert list((await load(storage, pids={"p"})).working_set.tasks()) == []
+    assert {t.id for t in (await load(storage, pids={"q"})).working_set.tasks()} == {"t"}
+
+
+async def test_a_plan_may_be_extended_within_a_transaction(storage: Storage) -> None:
+    await save(storage, promises_created=[promise("a"), promise("b")])
+
+    async with storage.transaction() as transaction:
+        await transaction.load(Plan(ids={"a"}), now_ms=0)
+        both = await transaction.load(Plan(ids={"a", "b"}), now_ms=0)
+
+    assert {p.id for p in both.working_set.promises()} == {"a", "b"}

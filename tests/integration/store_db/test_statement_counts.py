@@ -1,0 +1,163 @@
+"""The number of statements does not depend on the size of a batch, and idleness costs none."""
+
+import pytest
+
+from holdfast.core.decide import Keys, decide
+from holdfast.core.profile import DEFAULT_PROFILE
+from holdfast.core.records import TARGET, PromiseState
+from holdfast.core.requests import (
+    Done,
+    PromiseCreate,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Request,
+    TaskAcquire,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskHeartbeat,
+    TaskSuspend,
+)
+from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.storage import Plan
+from tests.integration.store_db.records import BYTES_MAX
+
+FAR_MS = 1_000_000
+
+
+def create(promise_id: str, group: str | None = None) -> PromiseCreate:
+    tags = {"resonate:scope": "global", "resonate:branch": promise_id}
+    if group is not None:
+        tags[TARGET] = f"poll://any@{group}"
+    return PromiseCreate(id=promise_id, timeout_at_ms=FAR_MS, tags=tags)
+
+
+def start(promise_id: str) -> TaskCreate:
+    return TaskCreate(pid="p", ttl_ms=1_000, action=create(promise_id, "workers"))
+
+
+def before(n: int) -> list[Request]:
+    """Prepare what the measured operations find: tasks that run, and trees that wait for others."""
+    return [
+        start(f"{n}.running"),
+        create(f"{n}.awaited"),
+        create(f"{n}.listened"),
+        start(f"other{n}"),
+        start(f"third{n}"),
+        PromiseRegisterCallback(awaited=f"{n}.awaited", awaiter=f"third{n}"),
+        TaskSuspend(
+            id=f"other{n}",
+            version=1,
+            actions=(PromiseRegisterCallback(awaited=f"{n}.awaited", awaiter=f"other{n}"),),
+        ),
+        PromiseRegisterListener(awaited=f"{n}.listened", address="http://l"),
+        create(f"{n}.pending", "workers"),
+        start(f"{n}.to-suspend"),
+        create(f"{n}.to-await"),
+    ]
+
+
+def measured(n: int) -> list[Request]:
+    """Operations that between them touch every table in every way."""
+    return [
+        start(f"{n}.new"),
+        TaskFence(id=f"{n}.running", version=1, action=create(f"{n}.child")),
+        PromiseSettle(id=f"{n}.awaited", state=PromiseState.RESOLVED),
+        PromiseSettle(id=f"{n}.listened", state=PromiseState.RESOLVED),
+        PromiseRegisterListener(awaited=f"{n}.to-await", address="http://m"),
+        TaskSuspend(
+            id=f"{n}.to-suspend",
+            version=1,
+            actions=(PromiseRegisterCallback(awaited=f"{n}.to-await", awaiter=f"{n}.to-suspend"),),
+        ),
+        TaskAcquire(id=f"{n}.pending", version=0, pid="p", ttl_ms=1_000),
+        TaskFulfill(
+            id=f"{n}.running",
+            version=1,
+            action=PromiseSettle(id=f"{n}.running", state=PromiseState.RESOLVED),
+        ),
+    ]
+
+
+async def run(storage: SqliteStorage, requests: list[Request], *, now_ms: int) -> None:
+    """Carry out requests as one batch, as the engine does."""
+    keys = Keys()
+    for request in requests:
+        keys.add(request)
+    plan = Plan(ids=keys.ids, pids=keys.pids, due_max=100, queued={"workers": 1, "others": 2})
+    async with storage.transaction() as transaction:
+        loaded = await transaction.load(plan, now_ms=now_ms)
+        outcomes = [
+            decide(loaded.working_set, request, now_ms=now_ms, profile=DEFAULT_PROFILE)
+            for request in requests
+        ]
+        refusals = [o for o in outcomes if not isinstance(o, Done) or o.status != 200]
+        assert refusals == []
+        await transaction.commit(
+            loaded.working_set.changes(),
+            preload_of=[o.preload_of for o in outcomes if isinstance(o, Done) and o.preload_of],
+            preload_bytes_max=BYTES_MAX,
+        )
+
+
+async def statements_of(storage: SqliteStorage, requests: list[Request]) -> list[str]:
+    seen: list[str] = []
+    storage.on_statement = seen.append
+    await run(storage, [*requests, TaskHeartbeat(pid="p")], now_ms=20)
+    storage.on_statement = None
+    return seen
+
+
+async def test_a_batch_of_one_and_of_256_take_the_same_statements(sqlite: SqliteStorage) -> None:
+    trees = range(257)
+    await run(sqlite, [request for n in trees for request in before(n)], now_ms=10)
+
+    of_one = await statements_of(sqlite, measured(0))
+    of_many = await statements_of(sqlite, [r for n in trees[1:] for r in measured(n)])
+
+    assert of_one == of_many
+    assert len(of_one) == len(set(of_one)), "each statement once"
+
+
+async def test_the_measured_batch_writes_to_every_table(sqlite: SqliteStorage) -> None:
+    """Or the comparison above would say less than it seems to."""
+    await run(sqlite, before(0), now_ms=10)
+
+    texts = await statements_of(sqlite, measured(0))
+
+    writes = {tuple(text.split()[:3]) for text in texts if text.startswith(("INS", "DEL"))}
+    updates = {text.split()[1] for text in texts if text.startswith("UPDATE")}
+    tables = ("promises", "tasks", "callbacks", "listeners", "resumes", "outbox")
+    assert {table for _, _, table in writes} == set(tables)
+    assert updates == {"promises", "tasks"}
+    assert ("DELETE", "FROM", "callbacks") in writes
+    assert ("DELETE", "FROM", "listeners") in writes
+
+
+@pytest.mark.parametrize("count", [1, 64])
+async def test_a_read_takes_six_statements(sqlite: SqliteStorage, count: int) -> None:
+    seen: list[str] = []
+    sqlite.on_statement = seen.append
+
+    async with sqlite.transaction() as transaction:
+        ids = {f"p{n}" for n in range(count)}
+        loaded = await transaction.load(Plan(ids=ids), now_ms=0)
+        await transaction.commit(
+            loaded.working_set.changes(), preload_of=[], preload_bytes_max=BYTES_MAX
+        )
+
+    assert seen[0] == "BEGIN IMMEDIATE"
+    assert seen[-1] == "COMMIT"
+    assert len(seen) == 6
+
+
+async def test_every_wait_costs_no_statement(sqlite: SqliteStorage) -> None:
+    """An open storage that nobody asks has no timer of its own."""
+    seen: list[str] = []
+    sqlite.on_statement = seen.append
+
+    async with sqlite.transaction():
+        pass
+
+    assert seen == []
