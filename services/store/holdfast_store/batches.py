@@ -39,6 +39,8 @@ class Gone:
     pid: str
     instance: str
     keep: frozenset[tuple[str, int]] = frozenset()
+    back: Seat | None = None
+    """Where the process sits again; it gets tasks from the commit of this on."""
 
 
 @dataclass(slots=True)

@@ -229,7 +229,9 @@ class Engine:
         """Seat a member and give it what waits for it; raises `BadMember`."""
         seat = self._members.join(member, inbox, now_ms=self.now_ms())
         if member.held is not None:
-            self._lost.append(Gone(pid=member.pid, instance=member.instance, keep=member.held))
+            self._lost.append(
+                Gone(pid=member.pid, instance=member.instance, keep=member.held, back=seat)
+            )
         self._wake.set()
         self._statistics.invalidate()
         if member.groups:
@@ -451,6 +453,9 @@ class Engine:
         now_ms = loaded.now_ms
         preloads = {task_id: projected(p, now_ms) for task_id, p in committed.preloads.items()}
         self._members.looked(batch.wanted, decided.looks)
+        for gone in batch.lost:
+            if gone.back is not None:
+                self._members.admit(gone.back)
         self._note_due(committed.changes)
         for entry, outcomes in zip(batch.entries, decided.outcomes, strict=True):
             self._give(entry, with_preloads(outcomes, preloads))

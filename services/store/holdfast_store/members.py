@@ -64,7 +64,9 @@ class MemberStatus:
 class Seat:
     """One member's place: its credits and where it receives."""
 
-    __slots__ = ("connected_at_ms", "credits", "draining", "held", "inbox", "member", "works")
+    __slots__ = (
+        *("admitted", "connected_at_ms", "credits", "draining", "held", "inbox", "member", "works"),
+    )
 
     def __init__(self, member: Member, inbox: Inbox, *, connected_at_ms: int) -> None:
         self.member = member
@@ -73,7 +75,15 @@ class Seat:
         self.works = member.credits > 0
         self.held = 0
         self.draining = False
+        # What a returning process no longer holds is given back by pid. A task that it were given
+        # before that is done would look like one of those, and would be taken from it at once.
+        self.admitted = member.held is None
         self.connected_at_ms = connected_at_ms
+
+    @property
+    def takes_tasks(self) -> bool:
+        """Whether tasks may be given to the member now, if it has credits."""
+        return self.admitted and not self.draining
 
     def knows(self, func: str | None) -> bool:
         """Whether the member runs the function that a promise names (§13)."""
@@ -136,6 +146,13 @@ class Members:
             backlog.passed_over = 0
         return seat
 
+    def admit(self, seat: Seat) -> None:
+        """Let a member have tasks: what its process no longer holds has been given back."""
+        seat.admitted = True
+        for group in seat.member.groups:
+            backlog = self._backlog.setdefault(group, _Backlog())
+            backlog.waiting = backlog.waiting or backlog.unmatched or backlog.starved
+
     def leave(self, seat: Seat) -> bool:
         """Unseat a member; answer whether it was still seated."""
         if self._by_pid.get(seat.member.pid) is not seat:
@@ -172,7 +189,7 @@ class Members:
         address = task.address
         func = promise.func
         fitting = [s for s in self._candidates(address) if s.works and s.knows(func)]
-        free = [s for s in fitting if s.credits > 0 and not s.draining]
+        free = [s for s in fitting if s.credits > 0 and s.takes_tasks]
         if not free:
             return self._not_placed(address.group, any_fitting=bool(fitting))
         preferred = (address.pid, self._last_pid.get(task.id))
@@ -295,7 +312,7 @@ class Members:
     def free_credits(self, group: str) -> int:
         """Tasks that the group's members could take now."""
         seats = self._by_group.get(group, {}).values()
-        return sum(s.credits for s in seats if not s.draining)
+        return sum(s.credits for s in seats if s.takes_tasks)
 
     def workers(self, group: str) -> int:
         """Members of a group that were ever given credits."""

@@ -1,7 +1,7 @@
 """The batch engine on the memory adapter: batches, answers, dispatch, failures."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -84,6 +84,7 @@ class FailingStorage(MemoryStorage):
         self.failures: list[Exception] = []
         self.poison: str | None = None
         self.batch_sizes: list[int] = []
+        self.on_load: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:  # type: ignore[override]
@@ -98,6 +99,7 @@ class _FailingTransaction:
 
     async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
         self.storage.batch_sizes.append(len(plan.ids))
+        self.storage.on_load()
         return await self.inner.load(plan, now_ms=now_ms)
 
     async def commit(
@@ -567,6 +569,28 @@ async def test_a_task_whose_push_was_lost_is_given_again_when_its_member_is_back
     done = await one(engine, TaskGet(id="known"))
     assert done.task is not None
     assert (done.task.state, done.task.version) == (TaskState.ACQUIRED, 1)
+
+
+async def test_a_task_given_while_its_member_comes_back_is_not_taken_from_it(
+    storage: FailingStorage, engine: Engine
+) -> None:
+    """The member joins while a batch is under way that makes work for it."""
+    inbox = Inbox()
+
+    def join() -> None:
+        storage.on_load = lambda: None
+        engine.connect(member("a", held=frozenset()), inbox)
+
+    storage.on_load = join
+    await one(engine, create("t"))
+    push = await soon(inbox.tasks)
+    await one(engine, PromiseGet(id="t"))  # a batch behind the one that gave leases back
+
+    done = await one(engine, TaskGet(id="t"))
+    assert done.task is not None
+    assert (push.task.version, done.task.version) == (1, 1)
+    assert done.task.state is TaskState.ACQUIRED
+    assert inbox.tasks.empty()
 
 
 async def test_a_lease_taken_over_a_stream_carries_its_instance(engine: Engine) -> None:
