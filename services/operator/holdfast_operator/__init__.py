@@ -1,0 +1,1 @@
+"""The operator: scales the Deployments of worker groups by the work that waits in the store."""
