@@ -1,0 +1,30 @@
+{{/* What the chart sets of the gateway's environment. */}}
+{{- define "holdfast.gateway.env" -}}
+- name: HOLDFAST_GATEWAY_STORE_URL
+  value: {{ include "holdfast.storeUrl" . }}
+- name: HOLDFAST_GATEWAY_LISTEN
+  value: {{ printf "%s:8000" .Values.listenHost | quote }}
+- name: HOLDFAST_GATEWAY_BRIDGE_LISTEN
+  value: {{ printf "%s:8001" .Values.listenHost | quote }}
+- name: HOLDFAST_GATEWAY_METRICS_LISTEN
+  value: {{ printf "%s:9090" .Values.listenHost | quote }}
+- name: HOLDFAST_GATEWAY_STOP_SECONDS
+  value: {{ .Values.gateway.stopSeconds | quote }}
+{{- end -}}
+
+{{/* The port of the gateway's Service by name. */}}
+{{- define "holdfast.gateway.port" -}}
+{{- get (dict "http" "8000" "bridge" "8001") . -}}
+{{- end -}}
+
+{{- define "holdfast.gateway.ingress" -}}
+- ports:
+    - {protocol: TCP, port: 8000}
+    - {protocol: TCP, port: 8001}
+  {{- with .Values.networkPolicy.gatewayFrom }}
+  from:
+    {{- toYaml . | nindent 4 }}
+    {{- include "holdfast.peer" (dict "root" $ "component" "test") | nindent 4 }}
+  {{- end }}
+{{ include "holdfast.metricsIngress" . }}
+{{- end -}}

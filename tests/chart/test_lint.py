@@ -1,0 +1,96 @@
+"""Both charts pass helm's own checks, whatever values they get, and belong to one version."""
+
+import tarfile
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.chart.charts import CASES, CHART, CRDS, ROOT, Helm
+from tests.chart.schemas import VERSIONS, builtin_flaws, is_builtin
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_chart_lints_strictly(helm: Helm, case: str) -> None:
+    values = CHART / "ci" / f"{case}-values.yaml"
+
+    said = helm.run("lint", "--strict", str(CHART), "-f", str(values))
+
+    assert "0 chart(s) failed" in said
+
+
+def test_the_chart_of_the_crds_lints_strictly(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm.run("lint", "--strict", str(CRDS))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_all_versions_of_helm_render_the_same(helm: Helm, case: str) -> None:
+    assert helm.render(case) == Helm("helm").render(case)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_two_objects_have_one_name(helm: Helm, case: str) -> None:
+    names = [(each["kind"], each["metadata"]["name"]) for each in helm.render(case).objects]
+
+    assert len(names) == len(set(names))
+
+
+def test_charts_have_the_version_of_the_product() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    for chart in (CHART, CRDS):
+        described = yaml.safe_load((chart / "Chart.yaml").read_text())
+        assert (described["version"], described["appVersion"]) == (version, version)
+
+
+def test_a_package_holds_what_templates_read_and_no_test_values(helm: Helm, tmp_path: Path) -> None:
+    helm.run("package", str(CHART), "--destination", str(tmp_path))
+
+    (package,) = tmp_path.iterdir()
+    with tarfile.open(package) as archive:
+        names = {name.removeprefix("holdfast/") for name in archive.getnames()}
+    read = {"values.schema.json", "files/removed-keys.yaml", "files/tests/check.py"}
+    assert read <= names
+    assert any(name.startswith("files/dashboards/") for name in names)
+    assert any(name.startswith("files/rules/") for name in names)
+    assert not any(name.startswith("ci/") for name in names)
+
+
+def test_the_notes_name_the_objects_of_the_release(helm: Helm) -> None:
+    said = helm.run("install", "rel", str(CHART), "-n", "somewhere", "--dry-run=client")
+    _, _, notes = said.partition("NOTES:")
+
+    assert "kubectl -n somewhere port-forward service/rel-holdfast-gateway 8000:8000" in notes
+    assert "curl -s http://127.0.0.1:8000/orders -H 'content-type: application/json'" in notes
+    assert "helm test rel -n somewhere" in notes
+
+
+def test_the_notes_know_where_the_examples_are_mounted(helm: Helm) -> None:
+    said = helm.run(
+        *("install", "rel", str(CHART), "--dry-run=client"),
+        *("--set", "gateway.settings.HOLDFAST_GATEWAY_APPS_PREFIX=/apps"),
+        *("--set", "gateway.service.type=LoadBalancer", "--set", "networkPolicy.enabled=false"),
+    )
+
+    assert "curl -s http://127.0.0.1:8000/apps/orders/orders/ord-1/status" in said
+    assert "this version asks nobody who they are" in said
+    assert "Network policies are off" in said
+
+
+def test_names_that_look_like_numbers_or_booleans_stay_names(helm: Helm) -> None:
+    values = {
+        "store": {"database": {"existingSecret": "789"}, "serviceAccount": {"name": "10"}},
+        "workerGroups": {"on": {"modules": ["shop.orders"], "priorityClassName": "11"}},
+        "commonLabels": {"example.com/version": "1.0"},
+    }
+    rendered = helm.run(
+        *("template", "123", str(CHART), "--namespace", "456", "-f", "-"),
+        stdin=yaml.safe_dump(values),
+    )
+
+    for manifest in filter(None, yaml.safe_load_all(rendered)):
+        if is_builtin(manifest):
+            assert builtin_flaws(manifest, VERSIONS[-1]) == []
+        assert manifest["metadata"]["namespace"] == "456"
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/instance"] == "123"

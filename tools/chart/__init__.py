@@ -1,0 +1,1 @@
+"""What follows from a chart's values.yaml: its JSON schema and the table of its README."""
