@@ -10,7 +10,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from holdfast import Resonate
+from holdfast.prometheus import WorkerMetrics
 from holdfast.rpc import RemoteStore
+from holdfast.testing.attempts import AttemptsFile
 from holdfast.testing.crash_points import Observer
 from holdfast_chassis.health import HealthServer
 from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
@@ -70,26 +72,34 @@ async def _serve(
     def not_ready() -> Mapping[str, str]:
         if shutdown.is_requested:
             return {"stopping": "The db worker is stopping."}
+        if store.over is not None:
+            return {"store": f"It does no work any more: {store.over.message}."}
         if not store.is_connected:
             return {"store": "The promise store cannot be reached."}
         return {}
 
     describe_build("db")
-    warehouse = _outside(settings)
+    attempts = _attempts_file(settings)
+    warehouse = outside.PretendOutside(delay_ms=settings.step_delay_ms, attempts=attempts)
+    metrics = WorkerMetrics(group=settings.group, slots=settings.max_concurrency)
     resonate = Resonate(
         group=settings.group,
+        pid=settings.pid,
         store=store,
         env={},  # the settings say it all
         ttl=settings.lease_ttl_ms / 1000,
         max_concurrency=settings.max_concurrency,
+        meter=metrics,
         observer=observer,
     )
+    metrics.watch(held=lambda: resonate.held, connected=lambda: store.is_connected)
     resonate.set_dependency(functions.DATABASE, engine)
     resonate.set_dependency(outside.DEPENDENCY, warehouse)
     functions.register(resonate)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(engine.dispose)
-        stack.callback(warehouse.close)
+        if attempts is not None:
+            stack.callback(attempts.close)
         try:
             await stack.enter_async_context(
                 HealthServer(settings.metrics_listen, not_ready=not_ready)
@@ -105,19 +115,15 @@ async def _serve(
         log.info("database_migrated")
         await resonate.start()
         stack.push_async_callback(resonate.stop, settings.stop_seconds)
-        log.info("db_worker_started", group=settings.group)
+        log.info("db_worker_started", pid=resonate.pid, group=settings.group)
         await shutdown.wait()
     log.info("db_worker_stopped")
 
 
-def _outside(settings: DbSettings) -> outside.PretendOutside:
+def _attempts_file(settings: DbSettings) -> AttemptsFile | None:
     file = settings.attempts_file
     try:
-        return outside.PretendOutside(
-            process="db",
-            delay_ms=settings.step_delay_ms,
-            attempts_file=None if file is None else Path(file),
-        )
+        return None if file is None else AttemptsFile(Path(file), process="db")
     except OSError as error:
         raise StartFailed(
             f"The attempts file {file} cannot be opened: {error.strerror}."

@@ -39,7 +39,7 @@ def open_database(url: str, *, connections: int = 5) -> Engine:
     except ModuleNotFoundError as error:
         raise DatabaseUnusable(
             f"The database URL needs the driver {error.name!r}, which is not installed here;"
-            " this version ships with SQLite only."
+            " this version ships with SQLite and PostgreSQL."
         ) from error
 
 

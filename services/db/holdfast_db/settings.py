@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from holdfast.lineage import member_name
 from holdfast_chassis.settings import ProcessSettings, integer, number, setting
 
 
@@ -12,7 +13,13 @@ class DbSettings(ProcessSettings):
     store_url: str = setting(
         "grpc://127.0.0.1:50051", doc="The promise store; several addresses with commas between."
     )
-    group: str = setting("db", doc="The worker group to join.")
+    group: str = setting("db", doc="The worker group to join.", parse=member_name)
+    pid: str | None = setting(
+        None,
+        doc="Name of this process among the members of the store, such as the name of its pod;"
+        " unset: a random one. No two processes may have the same at a time.",
+        parse=member_name,
+    )
     database_url: str = setting(
         "sqlite:///holdfast-app.db", doc="The application database, as a SQLAlchemy URL."
     )

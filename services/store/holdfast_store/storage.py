@@ -5,7 +5,7 @@ the rows that its batch names, an insert may collide with another replica's, and
 without a known outcome. Nothing here decides a rule.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -41,6 +41,17 @@ class CommitOutcomeUnknown(StorageError):
     """The connection broke during the commit; the writes are there as a whole or not at all."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """Tasks of a group with a waiting execute message, behind a place in their order."""
+
+    group: str
+    queued_at_ms: int
+    id: str
+    """Together the place: the tasks that follow it are meant, not the one that stands there."""
+    limit: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Plan:
     """What a batch must see before it is decided."""
@@ -51,8 +62,12 @@ class Plan:
     """Processes whose acquired tasks are wanted."""
     due_max: int = 0
     """With a number: that many promises and that many tasks that are due by now as well."""
+    due_skip: Collection[str] = ()
+    """Ids that do not count as due, so that they neither are loaded nor take another's place."""
     queued: Mapping[str, int] = field(default_factory=dict)
     """Per group: how many tasks with a waiting execute message, oldest first."""
+    behind: Behind | None = None
+    """Further back in the queue of one more group: it takes one more statement."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -65,6 +80,7 @@ class Loaded:
     due_promises: Sequence[str] = ()
     due_tasks: Sequence[str] = ()
     queued: Sequence[str] = ()
+    """What `queued` asks for, oldest first, and then what `behind` asks for."""
 
 
 class Transaction(Protocol):
@@ -82,6 +98,14 @@ class Transaction(Protocol):
         branch of the task's promise or whose parent does, without that promise itself. Raises
         every `StorageError`.
         """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Armed:
+    """Ids for which the clock has something to do, by their instants; nothing is read but that."""
+
+    promises: Sequence[tuple[int, str]]
+    tasks: Sequence[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +134,9 @@ class Storage(Protocol):
 
     async def next_due_at_ms(self) -> int | None:
         """Find the earliest instant at which anything is due; `None` when nothing is armed."""
+
+    async def armed(self, *, limit: int) -> Armed:
+        """List so many promises and so many tasks, earliest instant first, due or not."""
 
     async def queued_groups(self) -> frozenset[str]:
         """List groups with waiting execute messages."""

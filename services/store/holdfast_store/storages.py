@@ -1,9 +1,16 @@
 """From the address of a database to its storage, whichever kind it is."""
 
+from holdfast_store.archives.port import Archive
 from holdfast_store.memory import MemoryStorage
-from holdfast_store.storage import Storage
+from holdfast_store.storage import Storage, StorageError
 
 MEMORY = "memory:"
+
+
+class NothingKept(StorageError):
+    """What is asked for needs a database that outlives the process."""
+
+    code = "nothing_kept"
 
 
 def open_storage(url: str) -> Storage:
@@ -17,6 +24,31 @@ def open_storage(url: str) -> Storage:
     from holdfast_store.db import opening  # noqa: PLC0415 - see above
 
     return opening.open_storage(url)
+
+
+def open_archive(url: str) -> Archive:
+    """Find the database at an address as a whole; raise a `StorageError` for a wrong one."""
+    if url == MEMORY:
+        raise NothingKept(
+            "memory: keeps nothing that another process could read or fill: name a database, as "
+            "in sqlite:///holdfast.db"
+        )
+    from holdfast_store.db import opening  # noqa: PLC0415 - see above
+
+    return opening.open_archive(url)
+
+
+def is_migrated_by_its_store(url: str) -> bool:
+    """Whether a store brings the tables up to date when it starts.
+
+    Not where several stores share them: the others may be of another version, and whoever replaces
+    them decides when the tables change.
+    """
+    if url == MEMORY:
+        return False
+    from holdfast_store.db import opening  # noqa: PLC0415 - see above
+
+    return not opening.is_postgres(url)
 
 
 def migrate(url: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from holdfast_store.db.migrate import migrate
+from holdfast_store.db.postgres import PostgresStorage
 from holdfast_store.db.sqlite import SqliteStorage
 from holdfast_store.memory import MemoryStorage
 from holdfast_store.storage import Storage
@@ -37,8 +38,17 @@ async def sqlite(sqlite_file: Path) -> AsyncIterator[SqliteStorage]:
     await storage.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture
+async def postgres(postgres_url: str) -> AsyncIterator[PostgresStorage]:
+    """Open an empty PostgreSQL storage, which lives at the instants that tests name."""
+    storage = PostgresStorage(postgres_url, tells_time=False)
+    await storage.open()
+    yield storage
+    await storage.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 def storage(request: pytest.FixtureRequest) -> Storage:
-    """Take either kind."""
+    """Take any kind."""
     chosen: Storage = request.getfixturevalue(request.param)
     return chosen

@@ -246,9 +246,8 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("postgresql://u:secret@host/db", "PostgreSQL is not built in yet"),
-        ("postgresql+asyncpg://host/db", "PostgreSQL is not built in yet"),
-        ("postgres://host/db", "PostgreSQL is not built in yet"),
+        ("postgresql+asyncpg://u:secret@host/db", "names no driver"),
+        ("postgresql:db", "starts with postgresql://"),
         ("mysql://u:secret@host/db", "this one has mysql:"),
         ("holdfast.db", "no scheme"),
         ("", "no scheme"),

@@ -1,7 +1,7 @@
 """What a plan loads: the closure of its ids, and rows found by due instant, queue and process."""
 
 from holdfast.core.records import Callback, TaskState
-from holdfast_store.storage import Plan, Storage
+from holdfast_store.storage import Behind, Plan, Storage
 from tests.integration.store_db.records import (
     leased,
     load,
@@ -73,6 +73,53 @@ async def test_due_promises_come_earliest_first_and_no_more_than_asked(storage: 
     assert {p.id for p in all_due.working_set.promises()} == {"a", "b", "late"}
 
 
+async def test_due_rows_that_are_skipped_take_nobody_s_place(storage: Storage) -> None:
+    await save(
+        storage,
+        promises_created=[promise(f"p{n}", timeout_at_ms=n, armed=True) for n in range(5)],
+    )
+    await save_tasks(storage, *(task(f"t{n}", dispatch_at_ms=n) for n in range(5)))
+
+    due = await load(storage, now_ms=9, due_max=2, due_skip=frozenset({"p0", "p2", "t1", "other"}))
+
+    assert list(due.due_promises) == ["p1", "p3"]
+    assert list(due.due_tasks) == ["t0", "t2"]
+    assert {p.id for p in due.working_set.promises()} == {"p1", "p3", "t0", "t2"}
+
+
+async def test_a_skipped_row_is_loaded_by_whoever_names_it(storage: Storage) -> None:
+    await save(storage, promises_created=[promise("p", timeout_at_ms=1, armed=True)])
+
+    found = await load(storage, "p", now_ms=9, due_max=2, due_skip=frozenset({"p"}))
+
+    assert list(found.due_promises) == []
+    assert found.working_set.promise("p") is not None
+
+
+async def test_what_is_armed_is_listed_by_its_instant_due_or_not(storage: Storage) -> None:
+    await save(
+        storage,
+        promises_created=[
+            *(promise(f"p{n}", timeout_at_ms=9 - n, armed=True) for n in range(3)),
+            promise("unarmed", timeout_at_ms=1),
+        ],
+    )
+    await save_tasks(
+        storage,
+        leased("lease", pid="p", lease_at_ms=5),
+        task("dispatch", dispatch_at_ms=4),
+        queued("queued", at_ms=1),
+    )
+
+    armed = await storage.armed(limit=2)
+    everything = await storage.armed(limit=100)
+
+    assert [tuple(each) for each in armed.promises] == [(7, "p2"), (8, "p1")]
+    assert [tuple(each) for each in armed.tasks] == [(4, "dispatch"), (5, "lease")]
+    assert [i for _, i in everything.promises][:3] == ["p2", "p1", "p0"]
+    assert [i for _, i in everything.tasks] == ["dispatch", "lease"]
+
+
 async def test_due_tasks_are_lapsed_leases_and_waiting_dispatches(storage: Storage) -> None:
     await save_tasks(
         storage,
@@ -122,6 +169,42 @@ async def test_queued_tasks_come_oldest_first_within_the_limit_of_each_group(
 
     assert list(found.queued) == ["a1", "a2", "b1"]
     assert {t.id for t in found.working_set.tasks()} == {"a1", "a2", "b1"}
+
+
+async def test_a_look_further_back_begins_behind_its_place(storage: Storage) -> None:
+    await save_tasks(
+        storage,
+        *(queued(name, at_ms=5, group="a") for name in ("c", "a", "b")),
+        queued("e", at_ms=6, group="a"),
+        queued("d", at_ms=6, group="a"),
+        queued("z", at_ms=4, group="a"),
+        queued("other", at_ms=9, group="b"),
+    )
+
+    async def behind(at_ms: int, task_id: str, limit: int) -> list[str]:
+        place = Behind(group="a", queued_at_ms=at_ms, id=task_id, limit=limit)
+        return list((await load(storage, behind=place)).queued)
+
+    assert await behind(0, "", 3) == ["z", "a", "b"]
+    assert await behind(5, "b", 2) == ["c", "d"]
+    assert await behind(5, "bb", 9) == ["c", "d", "e"], "the place itself may be gone"
+    assert await behind(6, "e", 9) == []
+
+
+async def test_looks_at_the_front_and_further_back_go_together(storage: Storage) -> None:
+    await save_tasks(
+        storage,
+        queued("a1", at_ms=1, group="a"),
+        queued("a2", at_ms=2, group="a"),
+        queued("b1", at_ms=1, group="b"),
+        queued("b2", at_ms=2, group="b"),
+    )
+
+    place = Behind(group="b", queued_at_ms=1, id="b1", limit=5)
+    found = await load(storage, queued={"a": 1}, behind=place)
+
+    assert sorted(found.queued) == ["a1", "b2"]
+    assert {t.id for t in found.working_set.tasks()} == {"a1", "b2"}
 
 
 async def test_a_queued_task_that_was_acquired_is_queued_no_more(storage: Storage) -> None:

@@ -1,6 +1,6 @@
 """What is due next, how much work each group has, and messages for addresses."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from holdfast.core.records import PromiseState, TaskState, Unblock
 from holdfast_store.storage import QueueCounts, Storage

@@ -1,8 +1,7 @@
 """Whatever a record holds comes back as it was, on every storage."""
 
-from dataclasses import FrozenInstanceError, fields, replace
-
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core.records import (
     EMPTY,
@@ -58,7 +57,7 @@ def test_the_full_records_differ_from_the_defaults_in_every_field() -> None:
     bare_task = Task(id="", target="")
 
     for full, bare in ((FULL_PROMISE, bare_promise), (FULL_TASK, bare_task)):
-        assert all(getattr(full, f.name) != getattr(bare, f.name) for f in fields(full))
+        assert all(getattr(full, name) != getattr(bare, name) for name in full.__struct_fields__)
 
 
 async def test_every_field_survives(storage: Storage) -> None:
@@ -80,7 +79,7 @@ async def test_loaded_records_are_frozen(storage: Storage) -> None:
     rows = await stored(storage, "full")
 
     for record in (rows.promise("full"), rows.task("full")):
-        with pytest.raises(FrozenInstanceError):
+        with pytest.raises(AttributeError, match="immutable"):
             record.state = None  # type: ignore[union-attr,misc]
 
 

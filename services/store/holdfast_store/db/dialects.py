@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import asyncpg
 
 IdText = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 """Text compared in the byte order of its UTF-8 form; so does SQLite without being told."""
@@ -20,6 +21,9 @@ CLUSTERED: Mapping[str, Any] = {"sqlite_with_rowid": False}
 
 class Dialect(Protocol):
     """How one database wants to be spoken to."""
+
+    names_parameters: bool
+    """Whether a parameter that a text has twice is given once."""
 
     def among(self, column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
         """Whether a column is in the list of texts that a parameter carries."""
@@ -52,6 +56,7 @@ class Dialect(Protocol):
 class Sqlite:
     """SQLite, spoken to through the standard library's driver."""
 
+    names_parameters = False
     _dialect = sqlite.dialect(paramstyle="qmark")
 
     def among(self, column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
@@ -101,6 +106,99 @@ class Sqlite:
             dialect=self._dialect, column_keys=list(columns) or None
         )
         return str(compiled), tuple(cast("Any", compiled).positiontup or ())
+
+
+class Postgres:
+    """PostgreSQL, spoken to through asyncpg."""
+
+    names_parameters = True
+    _dialect = asyncpg.dialect()  # type: ignore[no-untyped-call]
+
+    def among(self, column: sa.ColumnElement[Any], parameter: str) -> sa.ColumnElement[bool]:
+        """Whether a column is in the array of texts that a parameter carries."""
+        return column == sa.any_(sa.bindparam(parameter, type_=postgresql.ARRAY(sa.Text)))
+
+    def unpacked(self, parameter: str) -> sa.FromClause:
+        """Unpack the array that a parameter carries."""
+        return self.rows(parameter, {"value": sa.Text()}, prefix="")
+
+    def rows(
+        self, name: str, columns: Mapping[str, sa.types.TypeEngine[Any]], *, prefix: str = "new_"
+    ) -> sa.FromClause:
+        """Make rows of parameters that carry a column each, in the order of the columns.
+
+        A parameter has the name of its column behind the prefix; a single column without a prefix
+        has the name of the rows.
+        """
+        arrays = [
+            sa.bindparam(f"{prefix}{column}" if prefix else name, type_=postgresql.ARRAY(type_))
+            for column, type_ in columns.items()
+        ]
+        return (
+            sa.func.unnest(*arrays)
+            .table_valued(*(sa.column(c, t) for c, t in columns.items()), name=f"each_{name}")
+            .render_derived()
+        )
+
+    def with_first(
+        self,
+        outer: sa.FromClause,
+        inner: sa.FromClause,
+        *,
+        key: sa.ColumnElement[Any],
+        first: sa.Select[Any],
+    ) -> sa.FromClause:
+        """Join by a lateral list, read once per outer row by its index."""
+        keys = first.correlate(outer).lateral()
+        [found] = keys.c
+        return outer.join(keys, sa.true()).join(inner, key == found)
+
+    def upsert(self, table: sa.Table, *, key: Sequence[str], replace: Sequence[str]) -> sa.Insert:
+        """Insert or replace, by the name of the conflicting key."""
+        insert = postgresql.insert(table)
+        return _on_conflict(insert, key=key, replace=replace)
+
+    def upsert_rows(
+        self,
+        table: sa.Table,
+        new: sa.SelectBase,
+        *,
+        columns: Sequence[str],
+        replace: Sequence[str],
+    ) -> sa.Insert:
+        """Do the same with whatever a query answers for these columns, at once."""
+        insert = postgresql.insert(table).from_select(columns, new)
+        key = [column.name for column in table.primary_key.columns]
+        return _on_conflict(insert, key=key, replace=replace)
+
+    def tables_named(self, parameter: str) -> sa.Select[int]:
+        """Count the tables that have the name that a parameter carries and are found by it."""
+        catalog = sa.table("pg_class", sa.column("oid"), schema="pg_catalog")
+        name = sa.cast(sa.bindparam(parameter, type_=sa.Text), sa.Text)
+        return (
+            sa.select(sa.func.count())
+            .select_from(catalog)
+            .where(catalog.c.oid == sa.func.to_regclass(name))
+        )
+
+    def compile(
+        self, statement: sa.Executable, columns: Sequence[str] = ()
+    ) -> tuple[str, tuple[str, ...]]:
+        """Answer the text with numbered parameters, and what each of them stands for."""
+        compiled = cast("sa.ClauseElement", statement).compile(
+            dialect=self._dialect, column_keys=list(columns) or None
+        )
+        return str(compiled), tuple(cast("Any", compiled).positiontup or ())
+
+
+def _on_conflict(
+    insert: postgresql.Insert, *, key: Sequence[str], replace: Sequence[str]
+) -> sa.Insert:
+    if not replace:
+        return insert.on_conflict_do_nothing(index_elements=key)
+    return insert.on_conflict_do_update(
+        index_elements=key, set_={name: insert.excluded[name] for name in replace}
+    )
 
 
 def migration_engine(path: Path, *, busy_timeout_ms: int) -> sa.Engine:

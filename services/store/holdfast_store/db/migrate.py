@@ -1,14 +1,14 @@
 """Bring a database's tables up to this version, all missing migrations in one transaction."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
 from holdfast_store.db import sqlite_errors
 from holdfast_store.db.dialects import migration_engine
-from holdfast_store.db.opening import sqlite_path
+from holdfast_store.db.opening import is_postgres, sqlite_path
 from holdfast_store.db.revisions import (
     MIGRATIONS,
     check_history,
@@ -17,6 +17,8 @@ from holdfast_store.db.revisions import (
 )
 from holdfast_store.db.tables import schema_revisions
 
+R = TypeVar("R")
+
 BUSY_TIMEOUT_MS = 30_000
 """How long to wait for another process that migrates or writes."""
 
@@ -24,32 +26,39 @@ BUSY_TIMEOUT_MS = 30_000
 def migrate(url: str, *, folder: Path = MIGRATIONS, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> str:
     """Run the migrations that are missing; answer the revision that the database has now.
 
-    Creates the file of a SQLite database, not its folder. Two processes may call this at once:
-    one waits for the other, no longer than
-    `busy_timeout_ms`. Raises `SchemaAhead`, `SchemaTampered` or another `StorageError`; the
-    tables are then as they were.
+    Creates the file of a SQLite database, not its folder, and no database on a server. Two
+    processes may call this at once: one waits for the other, no longer than `busy_timeout_ms`.
+    Raises `SchemaAhead`, `SchemaTampered` or another `StorageError`; the tables are then as they
+    were.
     """
-    with _transaction(url, busy_timeout_ms=busy_timeout_ms) as connection:
+
+    def work(connection: sa.Connection) -> None:
         if check_history(_applied(connection), folder):
             _upgrade(connection, folder)
+
+    _in_transaction(url, work, busy_timeout_ms=busy_timeout_ms)
     return expected_revision(folder)
 
 
 def current_revision(url: str) -> str | None:
     """Name the newest revision that ran on a database; `None` before the first."""
-    if not sqlite_path(url).exists():
+    if not is_postgres(url) and not sqlite_path(url).exists():
         return None  # connecting would create it
-    with _transaction(url) as connection:
-        return next(reversed(_applied(connection)), None)
+    return _in_transaction(url, lambda connection: next(reversed(_applied(connection)), None))
 
 
-@contextmanager
-def _transaction(url: str, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> Iterator[sa.Connection]:
+def _in_transaction(
+    url: str, work: Callable[[sa.Connection], R], *, busy_timeout_ms: int = BUSY_TIMEOUT_MS
+) -> R:
+    if is_postgres(url):
+        from holdfast_store.db import postgres_migration  # noqa: PLC0415 - it needs its driver
+
+        return postgres_migration.in_transaction(url, work, patience_ms=busy_timeout_ms)
     path = sqlite_path(url)
     engine = migration_engine(path, busy_timeout_ms=busy_timeout_ms)
     try:
         with engine.begin() as connection:
-            yield connection
+            return work(connection)
     except sa.exc.DBAPIError as error:
         raise sqlite_errors.meaning_of(error.orig or error, place=str(path)) from error
     finally:

@@ -1,17 +1,29 @@
 """Reads outside of batches: what is due next, and how much work each group has."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from holdfast.core.records import TaskState
 from holdfast_store.db.session import Session
 from holdfast_store.db.statements import Statements
-from holdfast_store.storage import QueueCounts
+from holdfast_store.storage import Armed, QueueCounts
 
 
 def next_due_at_ms(session: Session, statements: Statements) -> int | None:
     """Answer when the next promise or task is due; `None` when nothing is armed."""
     [(at_ms,)] = session.fetch(statements.next_due)
     return None if at_ms is None else int(at_ms)
+
+
+def armed(session: Session, statements: Statements, *, limit: int) -> Armed:
+    """List what the clock has something to do for, by the indexes alone."""
+    return Armed(
+        promises=[
+            (at_ms, key) for at_ms, key in session.fetch(statements.armed_promises, (limit,))
+        ],
+        tasks=[(at_ms, key) for at_ms, key in session.fetch(statements.armed_tasks, (limit,))],
+    )
 
 
 def queued_groups(session: Session, statements: Statements) -> frozenset[str]:
@@ -35,8 +47,14 @@ class _Tally:
 
 def queue_counts(session: Session, statements: Statements, *, now_ms: int) -> list[QueueCounts]:
     """Count open tasks per group; those that wait for a later instant are counted nowhere."""
+    states = session.fetch(statements.queue_states)
+    return counted(states, session.fetch(statements.queue_due, (now_ms,)))
+
+
+def counted(states: Iterable[Sequence[Any]], due: Iterable[Sequence[Any]]) -> list[QueueCounts]:
+    """Put together what the statements `queue_states` and `queue_due` found."""
     tallies: dict[str, _Tally] = {}
-    for group, state, count in session.fetch(statements.queue_states):
+    for group, state, count in states:
         tally = tallies.setdefault(group, _Tally())
         if state == TaskState.ACQUIRED:
             tally.running = count
@@ -44,7 +62,7 @@ def queue_counts(session: Session, statements: Statements, *, now_ms: int) -> li
             tally.suspended = count
         elif state == TaskState.HALTED:
             tally.halted = count
-    for group, count, oldest_ms in session.fetch(statements.queue_due, (now_ms,)):
+    for group, count, oldest_ms in due:
         tally = tallies.setdefault(group, _Tally())
         tally.due += count
         if tally.oldest_due_at_ms is None or oldest_ms < tally.oldest_due_at_ms:

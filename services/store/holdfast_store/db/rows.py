@@ -20,7 +20,6 @@ from holdfast.core.records import (
     Value,
     WaitMode,
 )
-from holdfast_store.db.drafts import PromiseDraft, TaskDraft, promise_from, task_from
 from holdfast_store.preloads import counted_bytes
 
 PROMISE_COLUMNS = (
@@ -36,7 +35,9 @@ PROMISE_COLUMNS = (
     "settled_at_ms",
     "armed",
 )
-PROMISE_INSERT = (*PROMISE_COLUMNS, "branch", "parent", "armed_at_ms", "counted_bytes")
+PROMISE_DERIVED = ("branch", "parent", "armed_at_ms")
+"""Columns for indexes, which follow from the others; so does the size, from the payloads too."""
+PROMISE_INSERT = (*PROMISE_COLUMNS, *PROMISE_DERIVED, "counted_bytes")
 PROMISE_UPDATE = (
     "state",
     "value_data",
@@ -63,7 +64,8 @@ TASK_COLUMNS = (
     "deliveries",
     "reason",
 )
-TASK_INSERT = ("id", *TASK_COLUMNS, "group", "due_at_ms")
+TASK_DERIVED = ("group", "due_at_ms")
+TASK_INSERT = ("id", *TASK_COLUMNS, *TASK_DERIVED)
 TASK_UPDATE = (*(name for name in TASK_COLUMNS if name != "target"), "due_at_ms")
 
 Row = tuple[Any, ...]
@@ -74,64 +76,83 @@ _PROMISE_STATES = {state.value: state for state in PromiseState}
 _TASK_STATES = {state.value: state for state in TaskState}
 _WAIT_MODES = {mode.value: mode for mode in WaitMode}
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, str]).decode
+texts_of = msgspec.json.Decoder(dict[str, str]).decode
+"""Read what `json_text` wrote of tags or headers."""
 
 
 def promise_of(row: Row) -> Promise:
     """Read the promise in the first columns of a row."""
-    draft = PromiseDraft()
     (
-        draft.id,
+        promise_id,
         state,
         param_data,
         param_headers,
         value_data,
         value_headers,
         tags,
-        draft.timeout_at_ms,
-        draft.created_at_ms,
-        draft.settled_at_ms,
+        timeout_at_ms,
+        created_at_ms,
+        settled_at_ms,
         armed,
     ) = row
-    draft.state = _PROMISE_STATES[state]
-    draft.param = _value_of(param_data, param_headers)
-    draft.value = _value_of(value_data, value_headers)
-    draft.tags = _decode(tags)
-    draft.armed = armed != 0
-    return promise_from(draft)
+    return Promise(
+        id=promise_id,
+        state=_PROMISE_STATES[state],
+        param=value_of(param_data, param_headers),
+        value=value_of(value_data, value_headers),
+        tags=texts_of(tags),
+        timeout_at_ms=timeout_at_ms,
+        created_at_ms=created_at_ms,
+        settled_at_ms=settled_at_ms,
+        armed=armed != 0,
+    )
 
 
-def _value_of(data: bytes | None, headers: str | None) -> Value:
+def value_of(data: bytes | None, headers: str | None) -> Value:
+    """Read a payload from its two columns."""
     if headers is None:
         return EMPTY if data is None else Value(data=data)
-    return Value(data=data, headers=_decode(headers))
+    return Value(data=data, headers=texts_of(headers))
 
 
 def task_of(task_id: str, row: Row, resumes: frozenset[str]) -> Task:
     """Read the task whose columns these are."""
-    draft = TaskDraft()
     (
         state,
-        draft.version,
-        draft.ttl_ms,
-        draft.pid,
-        draft.target,
-        draft.lease_at_ms,
-        draft.dispatch_at_ms,
-        draft.queued_at_ms,
-        draft.paced_until_ms,
-        draft.instance,
+        version,
+        ttl_ms,
+        pid,
+        target,
+        lease_at_ms,
+        dispatch_at_ms,
+        queued_at_ms,
+        paced_until_ms,
+        instance,
         wait_mode,
-        draft.waiting_on,
-        draft.unknown_releases,
-        draft.deliveries,
-        draft.reason,
+        waiting_on,
+        unknown_releases,
+        deliveries,
+        reason,
     ) = row
-    draft.id = task_id
-    draft.state = _TASK_STATES[state]
-    draft.resumes = resumes
-    draft.wait_mode = _WAIT_MODES[wait_mode]
-    return task_from(draft)
+    return Task(
+        id=task_id,
+        state=_TASK_STATES[state],
+        version=version,
+        resumes=resumes,
+        ttl_ms=ttl_ms,
+        pid=pid,
+        target=target,
+        lease_at_ms=lease_at_ms,
+        dispatch_at_ms=dispatch_at_ms,
+        queued_at_ms=queued_at_ms,
+        paced_until_ms=paced_until_ms,
+        instance=instance,
+        wait_mode=_WAIT_MODES[wait_mode],
+        waiting_on=waiting_on,
+        unknown_releases=unknown_releases,
+        deliveries=deliveries,
+        reason=reason,
+    )
 
 
 def promise_inserted(promise: Promise) -> Row:
@@ -142,9 +163,9 @@ def promise_inserted(promise: Promise) -> Row:
         promise.id,
         promise.state.value,
         param.data,
-        _headers(param),
+        headers_text(param),
         value.data,
-        _headers(value),
+        headers_text(value),
         json_text(tags),
         promise.timeout_at_ms,
         promise.created_at_ms,
@@ -157,13 +178,18 @@ def promise_inserted(promise: Promise) -> Row:
     )
 
 
+def promise_derived(promise: Promise) -> Row:
+    """Answer the values of `PROMISE_DERIVED`."""
+    return (promise.tags.get(BRANCH), promise.tags.get(PARENT), _armed_at_ms(promise))
+
+
 def promise_updated(promise: Promise) -> Row:
     """Answer the values of `PROMISE_UPDATE`, and the id."""
     value = promise.value
     return (
         promise.state.value,
         value.data,
-        _headers(value),
+        headers_text(value),
         promise.settled_at_ms,
         1 if promise.armed else 0,
         _armed_at_ms(promise),
@@ -196,6 +222,11 @@ def task_inserted(task: Task) -> Row:
     )
 
 
+def task_derived(task: Task) -> Row:
+    """Answer the values of `TASK_DERIVED`."""
+    return (parse_address(task.target).group, task.due_at_ms)
+
+
 def task_updated(task: Task) -> Row:
     """Answer the values of `TASK_UPDATE`, and the id."""
     return (
@@ -223,7 +254,8 @@ def json_text(value: object) -> str:
     return _encode(value).decode()
 
 
-def _headers(value: Value) -> str | None:
+def headers_text(value: Value) -> str | None:
+    """Write the headers of a payload as JSON text."""
     return None if value.headers is None else json_text(value.headers)
 
 

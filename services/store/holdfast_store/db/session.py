@@ -12,7 +12,7 @@ from holdfast_store.db import rows
 from holdfast_store.db.rows import Row, json_text
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import fitting, rows_max
-from holdfast_store.storage import Loaded, Plan
+from holdfast_store.storage import Behind, Loaded, Plan
 
 _NO_RESUMES: frozenset[str] = frozenset()
 
@@ -64,13 +64,15 @@ class Session:
         due_promises: list[str] = []
         due_tasks: list[str] = []
         if plan.due_max:
-            due_promises = self._column(statements.due_promises, now_ms, plan.due_max)
-            due_tasks = self._column(statements.due_tasks, now_ms, plan.due_max)
+            due_promises = self._due(statements.due_promises, plan, now_ms)
+            due_tasks = self._due(statements.due_tasks, plan, now_ms)
             ids.update(due_promises, due_tasks)
         queued: list[str] = []
         if plan.queued:
             queued = self._queued(plan)
-            ids.update(queued)
+        if plan.behind is not None:
+            queued += self._behind(plan.behind)
+        ids.update(queued)
         return Loaded(
             working_set=self._working_set(ids),
             now_ms=now_ms,
@@ -78,6 +80,18 @@ class Session:
             due_tasks=due_tasks,
             queued=queued,
         )
+
+    def _due(self, text: str, plan: Plan, now_ms: int) -> list[str]:
+        found = self._column(text, now_ms, plan.due_max + len(plan.due_skip))
+        if not plan.due_skip:
+            return found
+        skip = frozenset(plan.due_skip)
+        return [each for each in found if each not in skip][: plan.due_max]
+
+    def _behind(self, behind: Behind) -> list[str]:
+        at_ms = behind.queued_at_ms
+        parameters = (behind.group, at_ms, at_ms, behind.id, behind.limit)
+        return self._column(self._statements.queued_behind, *parameters)
 
     def _queued(self, plan: Plan) -> list[str]:
         limits = dict(plan.queued)

@@ -21,10 +21,12 @@ from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.ownership import Ownership
 from holdfast_store.db.session import Session
+from holdfast_store.db.sqlite_connections import check_version, connect
 from holdfast_store.db.sqlite_readers import Readers
 from holdfast_store.db.sqlite_writer import Writer
 from holdfast_store.db.statements import Statements, build
 from holdfast_store.storage import (
+    Armed,
     Loaded,
     Plan,
     QueueCounts,
@@ -39,9 +41,6 @@ READERS = 2
 
 BUSY_TIMEOUT_MS = 5_000
 """How long a statement waits for another process that writes to the file."""
-
-VERSION_MIN = (3, 34)
-"""Upserts are older; this is the oldest SQLite beside which a supported Python is still found."""
 
 
 class SqliteStorage:
@@ -74,11 +73,7 @@ class SqliteStorage:
     async def open(self) -> None:
         """Connect and check the schema; raise `SchemaMismatch` or `StorageUnavailable`."""
         assert self._thread is None, "open it once"
-        if sqlite3.sqlite_version_info < VERSION_MIN:
-            needed = ".".join(map(str, VERSION_MIN))
-            raise StorageUnavailable(
-                f"SQLite {needed} or newer is needed, this Python has {sqlite3.sqlite_version}"
-            )
+        check_version()
         if not self._path.exists():
             raise SchemaBehind(f"there is no file {self._path}: run `holdfast-store migrate`")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
@@ -148,6 +143,10 @@ class SqliteStorage:
         """Answer when the next promise or task is due; `None` when nothing is armed."""
         return await self._on_reader(lambda s: queues.next_due_at_ms(s, self._statements))
 
+    async def armed(self, *, limit: int) -> Armed:
+        """List so many promises and so many tasks, earliest instant first, due or not."""
+        return await self._on_reader(lambda s: queues.armed(s, self._statements, limit=limit))
+
     async def queued_groups(self) -> frozenset[str]:
         """List groups with waiting execute messages."""
         return await self._on_reader(lambda s: queues.queued_groups(s, self._statements))
@@ -174,20 +173,7 @@ class SqliteStorage:
     # Connections
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{self._path.absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=self._busy_timeout_ms / 1000,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
+        return connect(self._path, busy_timeout_ms=self._busy_timeout_ms)
 
     def _report(self, text: str) -> None:
         if self.on_statement is not None:

@@ -9,6 +9,7 @@ from holdfast.core.records import Preload, Promise
 from holdfast.core.working_set import Changes
 from holdfast_store.db import revisions, rows, sqlite_errors
 from holdfast_store.db.session import Session
+from holdfast_store.db.sqlite_connections import prepare_for_writing
 from holdfast_store.db.statements import Statements
 from holdfast_store.storage import (
     CommitOutcomeUnknown,
@@ -16,13 +17,9 @@ from holdfast_store.storage import (
     Loaded,
     Plan,
     StorageError,
-    StorageUnavailable,
 )
 
 R = TypeVar("R")
-
-CACHE_KIB = 16_384
-"""Pages that the writing connection keeps in memory."""
 
 
 class Writer:
@@ -170,7 +167,7 @@ class Writer:
         if self._session is None:
             connection = self._connect()
             try:
-                _prepare(connection)
+                prepare_for_writing(connection)
             except BaseException:
                 connection.close()
                 raise
@@ -182,14 +179,6 @@ class Writer:
         connection, self._connection, self._session = self._connection, None, None
         if connection is not None:
             connection.close()
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Let many read beside the one who writes, which is remembered in the file."""
-    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-    if mode != "wal":
-        raise StorageUnavailable(f"the file system offers no write-ahead log, only {mode}")
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
 
 
 def _insert(session: Session, changes: Changes) -> None:

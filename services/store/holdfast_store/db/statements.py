@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from holdfast_store.db import rows
-from holdfast_store.db.dialects import Dialect
+from holdfast_store.db.dialects import Dialect, IdText
 from holdfast_store.db.tables import (
     callbacks,
     is_leased,
@@ -24,8 +24,8 @@ from holdfast_store.db.tables import (
     tasks,
 )
 
-# Said in the text, because SQLAlchemy makes it one more parameter on SQLite.
-_NOTHING: sa.ColumnElement[int] = sa.literal_column("0")
+NOTHING: sa.ColumnElement[int] = sa.literal_column("0")
+"""An offset, said in the text, because SQLAlchemy makes it one more parameter on SQLite."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +40,8 @@ class Statements:
     """now_ms, limit → ids, earliest due first."""
     queued_tasks: str
     """groups, limit → group and id of so many queued tasks of each, oldest first."""
+    queued_behind: str
+    """group, queued_at_ms, queued_at_ms, id, limit → ids of queued tasks behind a place."""
     callbacks: str
     """ids → callbacks of these awaited."""
     records: str
@@ -65,6 +67,10 @@ class Statements:
     """ids → promises alone."""
     next_due: str
     """→ the earliest instant at which anything is due."""
+    armed_promises: str
+    """limit → instant and id of so many, earliest first."""
+    armed_tasks: str
+    """limit → instant and id of so many, earliest first."""
     queued_groups: str
     """→ groups with queued tasks."""
     lease_holders: str
@@ -90,7 +96,8 @@ def build(dialect: Dialect) -> Statements:
 
     def text(statement: sa.Executable, *parameters: str, columns: Sequence[str] = ()) -> str:
         compiled, names = dialect.compile(statement, columns)
-        assert names == parameters, f"{names} are not {parameters} in {compiled}"
+        expected = tuple(dict.fromkeys(parameters)) if dialect.names_parameters else parameters
+        assert names == expected, f"{names} are not {expected} in {compiled}"
         return compiled
 
     return Statements(
@@ -100,6 +107,9 @@ def build(dialect: Dialect) -> Statements:
         due_promises=text(_due(promises, promises.c.armed_at_ms), "now_ms", "limit"),
         due_tasks=text(_due(tasks, tasks.c.due_at_ms), "now_ms", "limit"),
         queued_tasks=text(_queued_tasks(dialect), "groups", "limit"),
+        queued_behind=text(
+            _queued_behind(), "group", "queued_at_ms", "queued_at_ms", "id", "limit"
+        ),
         callbacks=text(
             sa.select(callbacks.c.awaited, callbacks.c.awaiter, callbacks.c.wait_version).where(
                 dialect.among(callbacks.c.awaited, "ids")
@@ -160,6 +170,8 @@ def build(dialect: Dialect) -> Statements:
             "ids",
         ),
         next_due=text(_next_due()),
+        armed_promises=text(_armed(promises, promises.c.armed_at_ms), "limit"),
+        armed_tasks=text(_armed(tasks, tasks.c.due_at_ms), "limit"),
         queued_groups=text(_queued_groups()),
         lease_holders=text(
             sa.select(tasks.c.pid, tasks.c.instance)
@@ -200,7 +212,17 @@ def _due(table: sa.Table, instant: sa.Column[Any]) -> sa.Select[Any]:
         .where(instant <= sa.bindparam("now_ms"))
         .order_by(instant, table.c.id)
         .limit(sa.bindparam("limit"))
-        .offset(_NOTHING)
+        .offset(NOTHING)
+    )
+
+
+def _armed(table: sa.Table, instant: sa.Column[Any]) -> sa.Select[Any]:
+    return (
+        sa.select(instant, table.c.id)
+        .where(instant.is_not(None))
+        .order_by(instant, table.c.id)
+        .limit(sa.bindparam("limit"))
+        .offset(NOTHING)
     )
 
 
@@ -225,12 +247,35 @@ def _queued_tasks(dialect: Dialect) -> sa.Select[Any]:
         .where(other.c.group == groups.c.value, other.c.queued_at_ms.is_not(None))
         .order_by(other.c.queued_at_ms, other.c.id)
         .limit(sa.bindparam("limit"))
-        .offset(_NOTHING)
+        .offset(NOTHING)
     )
     return (
         sa.select(tasks.c.group, tasks.c.id)
         .select_from(dialect.with_first(groups, tasks, key=tasks.c.id, first=oldest))
         .order_by(tasks.c.queued_at_ms, tasks.c.id)
+    )
+
+
+def _queued_behind() -> sa.Select[Any]:
+    """Go on in one group's queue from a place, which need not exist any more.
+
+    Said twice, so that the index is entered at the instant: not every database does that for a
+    comparison of pairs.
+    """
+    queued_at_ms = sa.bindparam("queued_at_ms", type_=sa.BigInteger)
+    return (
+        sa.select(tasks.c.id)
+        .where(
+            tasks.c.group == sa.bindparam("group"),
+            tasks.c.queued_at_ms >= queued_at_ms,
+            sa.or_(
+                tasks.c.queued_at_ms > queued_at_ms,
+                tasks.c.id > sa.bindparam("id", type_=IdText),
+            ),
+        )
+        .order_by(tasks.c.queued_at_ms, tasks.c.id)
+        .limit(sa.bindparam("limit"))
+        .offset(NOTHING)
     )
 
 
@@ -281,7 +326,7 @@ def _first(table: sa.FromClause, condition: sa.ColumnElement[bool]) -> sa.Select
         .where(condition)
         .order_by(table.c.id)
         .limit(sa.bindparam("rows_max"))
-        .offset(_NOTHING)
+        .offset(NOTHING)
     )
 
 

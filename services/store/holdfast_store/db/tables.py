@@ -193,6 +193,18 @@ sa.Index(
     postgresql_where=_scheduled,
 )
 
+# One row per connection that writes batches where several may: the number of its last batch,
+# written in that batch's own transaction. Whoever lost the answer to a commit reads there how it
+# ended.
+writers = sa.Table(
+    "writers",
+    metadata,
+    sa.Column("id", IdText, primary_key=True),
+    sa.Column("batch", sa.BigInteger, nullable=False),
+    sa.Column("seen_at_ms", sa.BigInteger, nullable=False),
+    **CLUSTERED,
+)
+
 # Which migration ran, and the checksum of the file that it came from.
 schema_revisions = sa.Table(
     "schema_revisions",

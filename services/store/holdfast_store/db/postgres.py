@@ -1,0 +1,209 @@
+"""Promises in PostgreSQL: any number of stores on one database.
+
+Nobody owns anything. A batch locks the rows that it may change, in the order of their ids, and
+what two stores do at once is decided by the database.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Final
+
+from holdfast.core.records import Preload, Promise
+from holdfast.core.working_set import Changes
+from holdfast_store.db import postgres_statements, queues, statements
+from holdfast_store.db.dialects import Postgres
+from holdfast_store.db.postgres_clock import DatabaseClock
+from holdfast_store.db.postgres_connections import Bounds, Connector
+from holdfast_store.db.postgres_lane import PostgresLane
+from holdfast_store.db.postgres_readers import PostgresReaders
+from holdfast_store.db.postgres_session import PostgresSession
+from holdfast_store.storage import (
+    Armed,
+    Loaded,
+    Plan,
+    QueueCounts,
+    StorageUnavailable,
+)
+
+READERS: Final = 2
+"""Connections for statistics, beside the one for batches."""
+
+DOUBT_S: Final = 20.0
+"""How long a commit whose answer was lost is asked after; meanwhile no batch runs."""
+
+
+class PostgresStorage:
+    """A database of promises on a PostgreSQL server.
+
+    `on_statement` is called with each statement's text: once for a statement that writes many rows.
+    `clock` tells the database's time, by which all stores on it answer. With `tells_time` false
+    every transaction takes place at the instant that its caller names, as tests want it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        bounds: Bounds | None = None,
+        readers: int = READERS,
+        tells_time: bool = True,
+        doubt_s: float = DOUBT_S,
+    ) -> None:
+        self.on_statement: Callable[[str], None] | None = None
+        self.clock = DatabaseClock()
+        self._statements = statements.build(Postgres())
+        self._locking = postgres_statements.build(Postgres())
+        self._connector = Connector(url, bounds=bounds or Bounds())
+        self._readers_max = readers
+        self._tells_time = tells_time
+        self._doubt_s = doubt_s
+        self._turn = asyncio.Lock()
+        self._lane: PostgresLane | None = None
+        self._readers: PostgresReaders | None = None
+
+    # Opening and closing
+
+    async def open(self) -> None:
+        """Connect and check the schema; raise `SchemaMismatch` or `StorageUnavailable`."""
+        assert self._lane is None, "open it once"
+        lane = PostgresLane(
+            self._connector,
+            self._statements,
+            self._locking,
+            self._report,
+            clock=self.clock,
+            tells_time=self._tells_time,
+            doubt_s=self._doubt_s,
+        )
+        try:
+            await lane.open()
+        except BaseException:
+            await lane.close()
+            raise
+        self._lane = lane
+        self._readers = PostgresReaders(
+            self._connector,
+            self._statements,
+            self._locking,
+            self._report,
+            connections=self._readers_max,
+        )
+
+    async def close(self) -> None:
+        """Finish the running transaction and disconnect."""
+        async with self._turn:
+            lane, readers = self._lane, self._readers
+            self._lane = self._readers = None
+            if readers is not None:
+                await readers.close()
+            if lane is not None:
+                await lane.close()
+
+    # Writing
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator["PostgresTransaction"]:
+        """Begin; leaving without a commit rolls back. One at a time: others wait here."""
+        async with self._turn:
+            if self._lane is None:
+                raise StorageUnavailable("the database is not open")
+            transaction = PostgresTransaction(self._lane)
+            try:
+                yield transaction
+            finally:
+                if transaction.is_open:
+                    await asyncio.shield(self._lane.roll_back())
+
+    async def take_unblocks(self, addresses: Sequence[str]) -> Sequence[Promise]:
+        """Delete and answer settled promises that wait for these addresses."""
+
+        async def take(session: PostgresSession) -> list[Promise]:
+            found = await session.fetch(self._locking.unblocks_take, list(addresses))
+            ids = dict.fromkeys(promise_id for _, promise_id in sorted(map(tuple, found)))
+            return await session.promises_in_order(list(ids)) if ids else []
+
+        return await self._open_readers().run_whole(take) if addresses else []
+
+    async def drop_unblocks(self, *, before_ms: int) -> int:
+        """Delete messages that nobody came for; answer how many."""
+
+        async def drop(session: PostgresSession) -> int:
+            return len(await session.fetch(self._locking.unblocks_drop, before_ms))
+
+        return await self._open_readers().run(drop)
+
+    # Reading
+
+    async def next_due_at_ms(self) -> int | None:
+        """Answer when the next promise or task is due; `None` when nothing is armed."""
+        [(at_ms,)] = await self._read(self._statements.next_due)
+        return None if at_ms is None else int(at_ms)
+
+    async def armed(self, *, limit: int) -> Armed:
+        """List so many promises and so many tasks, earliest instant first, due or not."""
+        promises = await self._read(self._statements.armed_promises, limit)
+        tasks = await self._read(self._statements.armed_tasks, limit)
+        return Armed(promises=[tuple(row) for row in promises], tasks=[tuple(row) for row in tasks])
+
+    async def queued_groups(self) -> frozenset[str]:
+        """List groups with waiting execute messages."""
+        return frozenset(row[0] for row in await self._read(self._statements.queued_groups))
+
+    async def lease_holders(self) -> frozenset[tuple[str, str]]:
+        """List the process starts, as pid and instance, that hold leases now."""
+        found = await self._read(self._statements.lease_holders)
+        return frozenset((row[0], row[1]) for row in found)
+
+    async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
+        """Count work per group, in the order of their names."""
+        states = await self._read(self._statements.queue_states)
+        return queues.counted(states, await self._read(self._statements.queue_due, now_ms))
+
+    async def ping(self) -> None:
+        """Answer when the database can be read and accepts writes."""
+
+        async def look(session: PostgresSession) -> bool:
+            [(is_read_only,)] = await session.fetch(
+                "SELECT current_setting('transaction_read_only') = 'on'"
+            )
+            return bool(is_read_only)
+
+        if await self._open_readers().run(look):
+            raise StorageUnavailable(f"{self._connector.place} accepts no writes")
+
+    async def _read(self, text: str, *parameters: object) -> list[Any]:
+        return await self._open_readers().run(lambda session: session.fetch(text, *parameters))
+
+    def _open_readers(self) -> PostgresReaders:
+        if self._readers is None:
+            raise StorageUnavailable("the database is not open")
+        return self._readers
+
+    def _report(self, text: str) -> None:
+        if self.on_statement is not None:
+            self.on_statement(text)
+
+
+class PostgresTransaction:
+    """One unit of work; holds the locks of its rows from the load on."""
+
+    __slots__ = ("_lane", "is_open")
+
+    def __init__(self, lane: PostgresLane) -> None:
+        self._lane = lane
+        self.is_open = False
+
+    async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
+        """Lock and read."""
+        self.is_open = True
+        return await self._lane.load(plan, now_ms=now_ms)
+
+    async def commit(
+        self, changes: Changes, *, preload_of: Sequence[str], preload_bytes_max: int
+    ) -> Mapping[str, Preload]:
+        """Write, read the children of the tasks in `preload_of`, and commit."""
+        self.is_open = True
+        preloads = await self._lane.commit(changes, preload_of, preload_bytes_max)
+        self.is_open = False
+        return preloads

@@ -1,0 +1,267 @@
+"""One connection's unit of work on PostgreSQL: lock, find, load, save, preload.
+
+It runs within a transaction that its caller begins and ends; what an error means is decided there.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
+
+import asyncpg
+
+from holdfast.core.records import Callback, Preload, Promise, PromiseState, Task
+from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.db import rows
+from holdfast_store.db.postgres_statements import LockingStatements
+from holdfast_store.db.rows import Row
+from holdfast_store.db.statements import Statements
+from holdfast_store.preloads import fitting, rows_max
+from holdfast_store.storage import Loaded, Plan
+
+_NO_RESUMES: frozenset[str] = frozenset()
+_TASK_END = rows.PROMISE_WIDTH + len(rows.TASK_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """Rows that a batch turned out to need while somebody else has them."""
+
+    ids: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Picked:
+    """What the clock and the queues add to a batch; nobody else has it."""
+
+    due_promises: list[str] = field(default_factory=list)
+    due_tasks: list[str] = field(default_factory=list)
+    queued: list[str] = field(default_factory=list)
+
+    def ids(self) -> set[str]:
+        return {*self.due_promises, *self.due_tasks, *self.queued}
+
+
+class PostgresSession:
+    """Reads and writes records on one connection."""
+
+    __slots__ = ("_connection", "_locking", "_report", "_statements")
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        statements: Statements,
+        locking: LockingStatements,
+        report: Callable[[str], None],
+    ) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._locking = locking
+        self._report = report
+
+    async def fetch(self, text: str, *parameters: object) -> list[Any]:
+        """Run one statement and answer its rows."""
+        self._report(text)
+        found: list[Any] = await self._connection.fetch(text, *parameters)
+        return found
+
+    async def execute(self, text: str) -> str:
+        """Run one statement without parameters and answer what the server calls it."""
+        self._report(text)
+        tag: str = await self._connection.execute(text)
+        return tag
+
+    async def run_each(self, text: str, parameters: Sequence[Row]) -> None:
+        """Run one statement for all rows of parameters at once; with none, do nothing."""
+        if parameters:
+            await self.fetch(text, *zip(*parameters, strict=True))
+
+    async def _column(self, text: str, *parameters: object) -> list[str]:
+        return [row[0] for row in await self.fetch(text, *parameters)]
+
+    # Loading
+
+    async def load(
+        self, plan: Plan, *, at_ms: int | None, also: Collection[str], now: Callable[[int], int]
+    ) -> Loaded | Grown:
+        """Lock what a plan names, then read it; `also` are awaiters that are known to be needed.
+
+        `at_ms` is the instant by which things are due, or `None` for the database's own; `now`
+        turns the database's clock into the instant of the transaction.
+        """
+        ids = set(plan.ids)
+        if plan.pids:
+            ids.update(await self._column(self._statements.ids_of_pids, list(plan.pids)))
+        locked: set[str] = set()
+        if ids or also:
+            locked.update(await self._column(self._locking.lock, list(ids.union(also))))
+        picked = await self._pick(plan, at_ms)
+        locked |= picked.ids()
+        ids |= picked.ids()
+        found = await self.fetch(self._locking.records, list(ids))
+        open_ = _unlocked(found, locked)
+        if open_:
+            # Awaiters of what was picked, or of a callback younger than the locks. They are not
+            # waited for: whoever has them may wait for what is locked here.
+            locked.update(await self._column(self._locking.lock_free, list(open_)))
+            found = await self.fetch(self._locking.records, list(ids))
+            open_ = _unlocked(found, locked)
+        if open_:
+            return Grown(frozenset(open_))
+        return _loaded(found, picked, now_ms=now(found[0][-1]))
+
+    async def _pick(self, plan: Plan, at_ms: int | None) -> _Picked:
+        locking = self._locking
+        picked = _Picked()
+        if plan.due_max:
+            limit = plan.due_max + len(plan.due_skip)
+            skip = frozenset(plan.due_skip)
+
+            async def due(text: str) -> list[str]:
+                found = await self._column(text, at_ms, limit)
+                return [each for each in found if each not in skip][: plan.due_max]
+
+            picked.due_promises = await due(locking.due_promises)
+            picked.due_tasks = await due(locking.due_tasks)
+        if plan.queued:
+            limits = dict(plan.queued)
+            found = await self.fetch(locking.queued_tasks, list(limits), max(limits.values()))
+            for group, task_id in found:
+                if limits[group] > 0:
+                    limits[group] -= 1
+                    picked.queued.append(task_id)
+        if plan.behind is not None:
+            behind = plan.behind
+            picked.queued += await self._column(
+                locking.queued_behind, behind.group, behind.queued_at_ms, behind.id, behind.limit
+            )
+        return picked
+
+    async def applied_revisions(self) -> dict[str, str]:
+        """List the migrations that ran, oldest first, each with the checksum of its file."""
+        [(tables,)] = await self.fetch(self._statements.tables_named, "schema_revisions")
+        if not tables:
+            return {}
+        found = await self.fetch(self._statements.revisions)
+        return {revision: checksum for revision, checksum in found}  # noqa: C416 - rows are no pairs
+
+    async def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
+        """Read the promises with these ids, in their order; one that does not exist is left out."""
+        found = await self._promises(ids)
+        return [found[promise_id] for promise_id in ids if promise_id in found]
+
+    async def _promises(self, ids: Iterable[str]) -> dict[str, Promise]:
+        found = await self.fetch(self._statements.promises, list(ids))
+        return {row[0]: rows.promise_of(row) for row in found}
+
+    # Saving
+
+    async def save(self, changes: Changes) -> None:
+        """Write all; rows that others refer to come before those that refer."""
+        texts = self._locking
+        run_each = self.run_each
+        # By id: two that create the same promises wait for each other's, and not in a circle.
+        created = sorted(changes.promises_created, key=attrgetter("id"))
+        await run_each(texts.promise_insert, _each(rows.promise_inserted, created))
+        await run_each(texts.task_insert, _each(rows.task_inserted, changes.tasks_created))
+        await run_each(texts.promise_update, _each(rows.promise_updated, changes.promises_updated))
+        await run_each(texts.task_update, _each(rows.task_updated, changes.tasks_updated))
+        await run_each(texts.callback_delete, changes.callbacks_removed)
+        await run_each(
+            texts.callback_save,
+            [(c.awaited, c.awaiter, c.wait_version) for c in changes.callbacks_saved],
+        )
+        await run_each(texts.listeners_delete, [(key,) for key in changes.listeners_cleared])
+        await run_each(texts.listener_save, changes.listeners_added)
+        await run_each(texts.resumes_delete, [(key,) for key in changes.resumes_cleared])
+        await run_each(texts.resume_insert, changes.resumes_added)
+        messages = {(u.address, u.promise_id): u.enqueued_at_ms for u in changes.unblocks}
+        # One row can be replaced once by a statement, and in one order by all who write.
+        await run_each(texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())])
+
+    async def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
+        """Read the children of tasks, as far as the byte bound goes: sizes first."""
+        if not task_ids:
+            return {}
+        sizes: dict[str, dict[str, int]] = {task_id: {} for task_id in task_ids}
+        children = await self.fetch(self._statements.children, list(sizes), rows_max(bytes_max))
+        for task_id, child, counted_bytes in children:
+            sizes[task_id][child] = counted_bytes
+        for task_id, of_task in sizes.items():
+            of_task.pop(task_id, None)
+        within = {task_id: fitting(of_task, bytes_max) for task_id, of_task in sizes.items()}
+        wanted = {child for of_task in within.values() for child in of_task}
+        promises = await self._promises(wanted) if wanted else {}
+        return {
+            task_id: Preload(
+                promises=tuple(promises[child] for child in of_task),
+                complete=len(of_task) == len(sizes[task_id]),
+            )
+            for task_id, of_task in within.items()
+        }
+
+
+def _each(write: Callable[[Any], Row], records: Sequence[object]) -> list[Row]:
+    return [write(record) for record in records]
+
+
+# From rows to a working set
+
+
+def _unlocked(found: Sequence[Any], locked: Collection[str]) -> set[str]:
+    return {row[0] for row in found if row[0] is not None and row[0] not in locked}
+
+
+def _loaded(found: Sequence[Any], picked: _Picked, *, now_ms: int) -> Loaded:
+    promises: list[Promise] = []
+    tasks: list[Task] = []
+    callbacks: list[Callback] = []
+    listeners: list[tuple[str, str]] = []
+    width = rows.PROMISE_WIDTH
+    for row in found:
+        promise_id = row[0]
+        if promise_id is None:
+            continue  # the row of the clock, when nothing else was found
+        promises.append(rows.promise_of(row[:width]))
+        woken_by, addresses, awaiters, versions = row[_TASK_END : _TASK_END + 4]
+        if row[width] is not None:
+            resumes = _NO_RESUMES if woken_by is None else frozenset(woken_by)
+            tasks.append(rows.task_of(promise_id, row[width:_TASK_END], resumes))
+        listeners += [(promise_id, address) for address in addresses or ()]
+        callbacks += [
+            Callback(awaited=promise_id, awaiter=awaiter, wait_version=version)
+            for awaiter, version in zip(awaiters or (), versions or (), strict=True)
+        ]
+    working_set = WorkingSet(
+        promises=promises, tasks=tasks, callbacks=callbacks, listeners=listeners
+    )
+    return Loaded(
+        working_set=working_set,
+        now_ms=now_ms,
+        due_promises=[i for i in picked.due_promises if _is_due_promise(working_set, i, now_ms)],
+        due_tasks=[i for i in picked.due_tasks if _is_due_task(working_set, i, now_ms)],
+        queued=[i for i in picked.queued if _is_queued(working_set, i)],
+    )
+
+
+# What was picked was locked a moment after it was found: another batch may have been quicker.
+
+
+def _is_due_promise(working_set: WorkingSet, promise_id: str, now_ms: int) -> bool:
+    promise = working_set.promise(promise_id)
+    return (
+        promise is not None
+        and promise.armed
+        and promise.state is PromiseState.PENDING
+        and promise.timeout_at_ms <= now_ms
+    )
+
+
+def _is_due_task(working_set: WorkingSet, task_id: str, now_ms: int) -> bool:
+    task = working_set.task(task_id)
+    return task is not None and task.due_at_ms is not None and task.due_at_ms <= now_ms
+
+
+def _is_queued(working_set: WorkingSet, task_id: str) -> bool:
+    task = working_set.task(task_id)
+    return task is not None and task.queued_at_ms is not None

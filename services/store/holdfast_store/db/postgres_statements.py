@@ -1,0 +1,359 @@
+"""Statements that only a database with row locks and arrays can be given.
+
+A batch first locks every promise that it may change, in the order of ids; the lock of a promise
+stands for its task, callbacks, listeners and resumes too. Whatever it picks by itself is locked
+without waiting, so that a batch never waits out of order, and nobody for nobody in a circle. All
+rows of a kind are written by one statement, out of one array per column.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from holdfast_store.db import archive_rows as archived
+from holdfast_store.db import rows
+from holdfast_store.db.dialects import Postgres
+from holdfast_store.db.statements import NOTHING
+from holdfast_store.db.tables import (
+    callbacks,
+    listeners,
+    outbox,
+    promises,
+    resumes,
+    schedules,
+    tasks,
+    writers,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockingStatements:
+    """Texts for the driver, with the parameters named in each docstring, in that order."""
+
+    lock: str
+    """ids → the ids among them, and of their callbacks' awaiters, whose promises exist; waits."""
+    lock_free: str
+    """ids → those whose promises exist and are locked by nobody else."""
+    due_promises: str
+    """now_ms or nothing, limit → ids that nobody has locked, earliest deadline first."""
+    due_tasks: str
+    """now_ms or nothing, limit → ids that nobody has locked, earliest due first."""
+    queued_tasks: str
+    """groups, limit → group and id of queued tasks of each that nobody has locked, oldest first."""
+    queued_behind: str
+    """group, queued_at_ms, id, limit → ids that nobody has locked, behind a place."""
+    records: str
+    """ids → the clock and, per promise of these and of their awaiters, everything about it."""
+    clock: str
+    """→ the clock."""
+    promise_insert: str
+    promise_update: str
+    task_insert: str
+    task_update: str
+    callback_save: str
+    callback_delete: str
+    listener_save: str
+    listeners_delete: str
+    resume_insert: str
+    resumes_delete: str
+    unblock_save: str
+    callback_insert: str
+    listener_insert: str
+    unblock_insert: str
+    schedule_insert: str
+    unblocks_take: str
+    """addresses → instant and promise id of the messages that it deletes."""
+    unblocks_drop: str
+    """before_ms → a row for each message that it deletes."""
+    mark: str
+    """writer's id, number of the batch → the number; waits for a transaction that wrote one."""
+    last_batch: str
+    """writer's id, a number that stands for none → the number of its last batch; waits as well."""
+    writers_forget: str
+    """spans of silence in ms → nothing."""
+    writer_leave: str
+    """writer's id → nothing."""
+
+
+def build(dialect: Postgres) -> LockingStatements:
+    """Compile all of them."""
+
+    def text(statement: sa.Executable, *parameters: str) -> str:
+        compiled, names = dialect.compile(statement)
+        assert names == parameters, f"{names} are not {parameters} in {compiled}"
+        return compiled
+
+    def insert(table: sa.Table, *columns: str) -> str:
+        new = dialect.rows(table.name, _types(table, columns))
+        statement = sa.insert(table).from_select(columns, sa.select(*_values(table, new)))
+        return text(statement, *_new(columns))
+
+    def update(table: sa.Table, columns: Sequence[str]) -> str:
+        new = dialect.rows(table.name, {**_types(table, columns), "key": sa.Text()})
+        values = dict(zip(columns, _values(table, new), strict=False))
+        return text(
+            sa.update(table).where(table.c.id == new.c.key).values(values), *_new([*columns, "key"])
+        )
+
+    def delete(table: sa.Table, *columns: str) -> str:
+        gone = dialect.rows(table.name, _types(table, columns))
+        conditions = (table.c[name] == gone.c[name] for name in columns)
+        return text(sa.delete(table).where(*conditions), *_new(columns))
+
+    def upsert(table: sa.Table, *columns: str, replace: Sequence[str] = ()) -> str:
+        new = dialect.rows(table.name, _types(table, columns))
+        return text(
+            dialect.upsert_rows(table, sa.select(*new.c), columns=columns, replace=replace),
+            *_new(columns),
+        )
+
+    return LockingStatements(
+        lock=text(_lock(dialect), "ids"),
+        lock_free=text(
+            sa.select(promises.c.id)
+            .where(dialect.among(promises.c.id, "ids"))
+            .order_by(promises.c.id)
+            .with_for_update(skip_locked=True),
+            "ids",
+        ),
+        due_promises=text(_due(promises.c.armed_at_ms, sa.select(promises.c.id)), "now", "limit"),
+        due_tasks=text(_due(tasks.c.due_at_ms, _of_tasks(tasks)), "now", "limit"),
+        queued_tasks=text(_queued_tasks(dialect), "groups", "limit"),
+        queued_behind=text(_queued_behind(), "group", "queued_at_ms", "id", "limit"),
+        records=text(_records(dialect), "ids"),
+        clock=text(sa.select(_clock(sa.func.clock_timestamp()))),
+        promise_insert=insert(promises, *rows.PROMISE_INSERT),
+        promise_update=update(promises, rows.PROMISE_UPDATE),
+        task_insert=insert(tasks, *rows.TASK_INSERT),
+        task_update=update(tasks, rows.TASK_UPDATE),
+        callback_save=upsert(
+            callbacks, "awaited", "awaiter", "wait_version", replace=["wait_version"]
+        ),
+        callback_delete=delete(callbacks, "awaited", "awaiter"),
+        listener_save=upsert(listeners, "promise_id", "address"),
+        listeners_delete=delete(listeners, "promise_id"),
+        resume_insert=insert(resumes, "task_id", "awaited"),
+        resumes_delete=delete(resumes, "task_id"),
+        unblock_save=upsert(
+            outbox, "address", "promise_id", "enqueued_at_ms", replace=["enqueued_at_ms"]
+        ),
+        callback_insert=insert(callbacks, *archived.CALLBACK),
+        listener_insert=insert(listeners, *archived.LISTENER),
+        unblock_insert=insert(outbox, *archived.UNBLOCK),
+        schedule_insert=insert(schedules, *archived.SCHEDULE),
+        unblocks_take=text(
+            _unblocks_delete(dialect.among(outbox.c.address, "addresses")), "addresses"
+        ),
+        unblocks_drop=text(
+            _unblocks_delete(outbox.c.enqueued_at_ms < sa.bindparam("before_ms"), skip_locked=True),
+            "before_ms",
+        ),
+        mark=text(_mark(dialect, replace=["batch", "seen_at_ms"]), "id", "batch"),
+        last_batch=text(_mark(dialect, replace=["seen_at_ms"]), "id", "batch"),
+        writers_forget=text(
+            sa.delete(writers).where(
+                writers.c.seen_at_ms
+                < _clock(sa.func.clock_timestamp()) - sa.bindparam("silent_ms", type_=sa.BigInteger)
+            ),
+            "silent_ms",
+        ),
+        writer_leave=text(sa.delete(writers).where(writers.c.id == sa.bindparam("id")), "id"),
+    )
+
+
+# Columns as arrays
+
+
+def _types(table: sa.Table, columns: Sequence[str]) -> Mapping[str, sa.types.TypeEngine[Any]]:
+    """Say what each array holds: a boolean travels as the number that every row has for it."""
+    return {name: _type(table.c[name]) for name in columns}
+
+
+def _type(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    match column.type:
+        case sa.Boolean():
+            return sa.BigInteger()
+        case sa.Text():
+            return sa.Text()  # the rows need no collation, only the columns do
+        case other:
+            return other
+
+
+def _values(table: sa.Table, new: sa.FromClause) -> list[sa.ColumnElement[Any]]:
+    return [
+        value != NOTHING
+        if value.name in table.c and isinstance(table.c[value.name].type, sa.Boolean)
+        else value
+        for value in new.c
+    ]
+
+
+def _new(columns: Sequence[str]) -> list[str]:
+    return [f"new_{name}" for name in columns]
+
+
+# Locks
+
+
+def _clock(timestamp: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
+    seconds = sa.extract("epoch", timestamp)
+    return sa.cast(seconds * sa.literal_column("1000"), sa.BigInteger)
+
+
+def _lock(dialect: Postgres) -> sa.Select[Any]:
+    awaiters = sa.select(callbacks.c.awaiter).where(dialect.among(callbacks.c.awaited, "ids"))
+    everyone = sa.union(sa.select(dialect.unpacked("ids").c.value), awaiters)
+    return (
+        sa.select(promises.c.id)
+        .where(promises.c.id.in_(everyone))
+        .order_by(promises.c.id)
+        .with_for_update(of=promises)
+    )
+
+
+def _of_tasks(table: sa.FromClause) -> sa.Select[Any]:
+    """Select tasks by the promises that stand for them."""
+    return sa.select(table.c.id).select_from(table.join(promises, promises.c.id == table.c.id))
+
+
+def _due(instant: sa.Column[Any], ids: sa.Select[Any]) -> sa.Select[Any]:
+    # The clock as of the statement's beginning, which an index can be searched by.
+    database_now = _clock(sa.func.statement_timestamp())
+    now = sa.func.coalesce(sa.bindparam("now", type_=sa.BigInteger), database_now)
+    return (
+        ids.where(instant <= now)
+        .order_by(instant, ids.selected_columns[0])
+        .limit(sa.bindparam("limit"))
+        .with_for_update(of=promises, skip_locked=True)
+    )
+
+
+def _queued_tasks(dialect: Postgres) -> sa.Select[Any]:
+    """Find the oldest of each group that nobody has locked, by the index alone."""
+    groups = dialect.unpacked("groups")
+    other = tasks.alias("other")
+    oldest = (
+        sa.select(other.c.group, other.c.queued_at_ms, other.c.id)
+        .select_from(other.join(promises, promises.c.id == other.c.id))
+        .where(other.c.group == groups.c.value, other.c.queued_at_ms.is_not(None))
+        .order_by(other.c.queued_at_ms, other.c.id)
+        .limit(sa.bindparam("limit"))
+        .with_for_update(of=promises, skip_locked=True)
+        .correlate(groups)
+        .lateral("oldest")
+    )
+    return (
+        sa.select(oldest.c.group, oldest.c.id)
+        .select_from(groups.join(oldest, sa.true()))
+        .order_by(oldest.c.queued_at_ms, oldest.c.id)
+    )
+
+
+def _queued_behind() -> sa.Select[Any]:
+    queued_at_ms = sa.bindparam("queued_at_ms", type_=sa.BigInteger)
+    return (
+        _of_tasks(tasks)
+        .where(
+            tasks.c.group == sa.bindparam("group"),
+            tasks.c.queued_at_ms >= queued_at_ms,
+            sa.or_(
+                tasks.c.queued_at_ms > queued_at_ms,
+                tasks.c.id > sa.bindparam("id", type_=sa.Text),
+            ),
+        )
+        .order_by(tasks.c.queued_at_ms, tasks.c.id)
+        .limit(sa.bindparam("limit"))
+        .with_for_update(of=promises, skip_locked=True)
+    )
+
+
+# Reading
+
+
+def _records(dialect: Postgres) -> sa.Select[Any]:
+    """Read the clock behind the locks, so that no time before another's commit is told."""
+    clock = sa.select(_clock(sa.func.clock_timestamp()).label("now_ms")).cte("clock")
+    named = (
+        sa.select(dialect.unpacked("ids").c.value.label("id"), sa.true().label("is_named"))
+        .union_all(
+            sa.select(callbacks.c.awaiter, sa.false()).where(
+                dialect.among(callbacks.c.awaited, "ids")
+            )
+        )
+        .subquery("named")
+    )
+    wanted = (
+        sa.select(named.c.id, sa.func.bool_or(named.c.is_named).label("is_named"))
+        .group_by(named.c.id)
+        .cte("wanted")
+    )
+    waiting = (
+        sa.select(
+            sa.func.array_agg(callbacks.c.awaiter).label("awaiters"),
+            sa.func.array_agg(callbacks.c.wait_version).label("wait_versions"),
+        )
+        .where(callbacks.c.awaited == wanted.c.id, wanted.c.is_named)
+        .correlate(wanted)
+        .lateral("waiting")
+    )
+    addresses = (
+        sa.select(sa.func.array_agg(listeners.c.address))
+        .where(listeners.c.promise_id == promises.c.id)
+        .correlate(promises)
+        .scalar_subquery()
+    )
+    woken_by = (
+        sa.select(sa.func.array_agg(resumes.c.awaited))
+        .where(resumes.c.task_id == promises.c.id)
+        .correlate(promises)
+        .scalar_subquery()
+    )
+    found = (
+        wanted.join(promises, promises.c.id == wanted.c.id)
+        .outerjoin(tasks, tasks.c.id == promises.c.id)
+        .join(waiting, sa.true())
+    )
+    return sa.select(
+        *(promises.c[name] for name in rows.PROMISE_COLUMNS),
+        *(tasks.c[name] for name in rows.TASK_COLUMNS),
+        woken_by,
+        addresses,
+        waiting.c.awaiters,
+        waiting.c.wait_versions,
+        clock.c.now_ms,
+    ).select_from(clock.outerjoin(found, sa.true()))
+
+
+# Messages and writers
+
+
+def _unblocks_delete(
+    condition: sa.ColumnElement[bool], *, skip_locked: bool = False
+) -> sa.Executable:
+    """Lock in the order of keys, as batches write, so that nobody waits in a circle."""
+    key = (outbox.c.address, outbox.c.promise_id)
+    taken = (
+        sa.select(*key)
+        .where(condition)
+        .order_by(*key)
+        .with_for_update(skip_locked=skip_locked)
+        .cte("taken")
+    )
+    return (
+        sa.delete(outbox)
+        .where(outbox.c.address == taken.c.address, outbox.c.promise_id == taken.c.promise_id)
+        .returning(outbox.c.enqueued_at_ms, outbox.c.promise_id)
+    )
+
+
+def _mark(dialect: Postgres, *, replace: Sequence[str]) -> sa.Insert:
+    """Write a writer's row whether it is there or not: two that write it wait for each other."""
+    now_ms = _clock(sa.func.clock_timestamp())
+    row = sa.select(
+        sa.bindparam("id", type_=sa.Text), sa.bindparam("batch", type_=sa.BigInteger), now_ms
+    )
+    return dialect.upsert_rows(
+        writers, row, columns=["id", "batch", "seen_at_ms"], replace=replace
+    ).returning(writers.c.batch)
