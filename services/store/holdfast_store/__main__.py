@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable
 from importlib import metadata
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from prometheus_client import REGISTRY
 
@@ -15,16 +15,24 @@ from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
 from holdfast_chassis.logs import get_logger, setup_logging
 from holdfast_chassis.metrics import describe_build
 from holdfast_chassis.settings import Command, run_cli
-from holdfast_store import storages
+from holdfast_store import commands, storages
+from holdfast_store.commands import PROGRAM, complain
 from holdfast_store.engine import Engine
+from holdfast_store.loops.readings import Readings
 from holdfast_store.loops.timers import Timers
 from holdfast_store.metrics import Metrics
 from holdfast_store.rpc.readiness import Readiness
 from holdfast_store.rpc.server import CannotListen, RpcServer
-from holdfast_store.settings import DatabaseSettings, StoreSettings
+from holdfast_store.settings import (
+    CheckSettings,
+    DatabaseSettings,
+    ExportSettings,
+    ImportSettings,
+    StoreSettings,
+)
 from holdfast_store.storage import Storage, StorageError
 
-PROGRAM = "holdfast-store"
+D = TypeVar("D", bound=DatabaseSettings)
 
 log = get_logger("holdfast_store")
 
@@ -34,6 +42,13 @@ class CountsStatements(Protocol):
     """A storage that tells of each statement; the one in memory has none."""
 
     on_statement: Callable[[str], None] | None
+
+
+@runtime_checkable
+class TellsTime(Protocol):
+    """A storage whose database has a clock that several stores answer by."""
+
+    clock: Callable[[], int]
 
 
 def main(*, reached: Callable[[str], None] = lambda _point: None) -> int:
@@ -55,19 +70,32 @@ def main(*, reached: Callable[[str], None] = lambda _point: None) -> int:
                 run=_migrate_command,
                 help="Bring the tables of the database up to this version.",
             ),
-            "check": _not_yet("check", "Check the invariants of a database."),
-            "export": _not_yet("export", "Write a database out as a file."),
-            "import": _not_yet("import", "Read a file into an empty database."),
+            "check": _whole(
+                CheckSettings,
+                commands.check_command,
+                "Judge a database by the invariants, beside the store that runs on it. Exit code"
+                " 0 when all hold, 1 when one is broken, 2 when it cannot be checked.",
+            ),
+            "export": _whole(
+                ExportSettings,
+                commands.export_command,
+                "Write a database out as lines of JSON, beside the store that runs on it.",
+            ),
+            "import": _whole(
+                ImportSettings,
+                commands.import_command,
+                "Read what export wrote into a database that is new or empty: all or nothing.",
+            ),
         },
     )
 
 
-def _not_yet(name: str, help_: str) -> Command[DatabaseSettings]:
-    def refuse(_settings: DatabaseSettings) -> int:
-        _complain(f"The command {name} is not available yet; it comes in a later version.")
-        return 2
+def _whole(settings: type[D], run_: Callable[[D], int], help_: str) -> Command[D]:
+    def with_logging(given: D) -> int:
+        _set_up_logging(given.log_level)
+        return run_(given)
 
-    return Command(settings=DatabaseSettings, run=refuse, help=f"{help_} Not available yet.")
+    return Command(settings=settings, run=with_logging, help=help_)
 
 
 def _migrate_command(settings: DatabaseSettings) -> int:
@@ -75,12 +103,12 @@ def _migrate_command(settings: DatabaseSettings) -> int:
     try:
         storages.open_storage(settings.database_url)
     except StorageError as error:
-        _complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
+        complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
         return 2
     try:
         storages.migrate(settings.database_url)
     except StorageError as error:
-        _complain(f"The database was not migrated: {error}.")
+        complain(f"The database was not migrated: {error}.")
         return 1
     log.info("database_migrated")
     return 0
@@ -91,7 +119,7 @@ def _serve_command(settings: StoreSettings, reached: Callable[[str], None]) -> i
     try:
         storage = storages.open_storage(settings.database_url)
     except StorageError as error:
-        _complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
+        complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
         return 2
     return run(lambda shutdown: _serve(settings, storage, shutdown, reached))
 
@@ -108,6 +136,7 @@ async def _serve(
         storage.on_statement = metrics.count_statement
     engine = Engine(
         storage,
+        clock=storage.clock if isinstance(storage, TellsTime) else None,
         profile=settings.profile(),
         settings=settings.engine(),
         observer=metrics,
@@ -123,7 +152,9 @@ async def _serve(
     slow_poll_s = settings.slow_poll_ms / 1000
     timers = Timers(engine, storage, observer=metrics, slow_poll_s=slow_poll_s)
     readiness = Readiness(engine, slow_poll_s=slow_poll_s, on_change=server.set_ready)
+    readings = Readings(engine.statistics, slow_poll_s=slow_poll_s)
     metrics.members = engine.members
+    metrics.queues = engine.statistics.shown
     metrics.on_batch_failed = readiness.doubt
     REGISTRY.register(metrics)
     describe_build("store")
@@ -144,6 +175,7 @@ async def _serve(
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(timers.run(), name="timers"),
+                group.create_task(readings.run(), name="readings"),
                 group.create_task(readiness.watch(), name="readiness"),
             ]
             await shutdown.wait()
@@ -155,7 +187,8 @@ async def _serve(
 
 async def _open(settings: StoreSettings, storage: Storage) -> None:
     try:
-        await asyncio.to_thread(storages.migrate, settings.database_url)
+        if storages.is_migrated_by_its_store(settings.database_url):
+            await asyncio.to_thread(storages.migrate, settings.database_url)
         await storage.open()
     except StorageError as error:
         raise StartFailed(f"The database cannot be used: {error}.") from error
@@ -176,10 +209,6 @@ async def _listen(settings: StoreSettings, server: RpcServer, health: HealthServ
 def _set_up_logging(level: str) -> None:
     setup_logging(level, "store")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it narrates; we log one event
-
-
-def _complain(sentence: str) -> None:
-    print(f"{PROGRAM}: {sentence}", file=sys.stderr)  # noqa: T201 - what the operator reads
 
 
 if __name__ == "__main__":
