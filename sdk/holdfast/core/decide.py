@@ -12,6 +12,7 @@ from holdfast.core.requests import (
     Outcome,
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -132,7 +133,7 @@ def _is_settled_otherwise(request: Request, outcome: Done) -> bool:
     if not isinstance(request, TaskFence) or not request.required:
         return False
     asked, inner = request.action, outcome.action
-    if not isinstance(asked, PromiseSettle) or not isinstance(inner, Done):
+    if not isinstance(asked, PromiseSettle | PromiseRecord) or not isinstance(inner, Done):
         return False
     found = inner.promise
     return found is not None and (found.state, found.value) != (asked.state, asked.value)

@@ -8,12 +8,17 @@ from urllib.parse import unquote
 from holdfast.core import limits
 
 
+def bytes_of(text: str) -> int:
+    """Count the bytes of a text as UTF-8; raise `UnicodeEncodeError` for a lone surrogate."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def flaw_of_text(text: str, *, field: str) -> str | None:
     """Say what keeps a text from being an id, a pid or an address, or answer `None`."""
     if not text:
         return f"{field} must not be empty"
     try:
-        size = len(text.encode())
+        size = bytes_of(text)
     except UnicodeEncodeError:
         return f"{field} must be valid Unicode: it contains a lone surrogate"
     if size > limits.ID_BYTES_MAX:

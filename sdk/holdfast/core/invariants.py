@@ -16,7 +16,7 @@ from holdfast.core.profile import DEFAULT_PROFILE, Profile
 from holdfast.core.records import Callback, Promise, Task, Unblock
 from holdfast.core.requests import Request
 
-__all__ = ["State", "StepKind", "Violation", "check_state", "check_step"]
+__all__ = ["State", "StepKind", "Violation", "check_rows", "check_state", "check_step"]
 
 Row = TypeVar("Row")
 Key = TypeVar("Key", str, tuple[str, str])
@@ -29,16 +29,45 @@ def check_state(
 
     `profile` matters to one rule only: which promises may carry obligations (I8).
     """
-    scene = Scene(state=state, now_ms=now_ms, profile=profile)
     found = [
         Violation(rule="I1", meaning="keys are unique", subject=key, found="more than one row")
         for key in state.repeated
     ]
-    found += _judge_rows(states.PROMISE_RULES, scene, state.promises.values())
-    found += _judge_rows(states.TASK_RULES, scene, state.tasks.values())
-    found += _judge_rows(states.CALLBACK_RULES, scene, state.callbacks.values())
-    found += _judge_rows(states.LISTENER_RULES, scene, state.listeners)
-    found += _judge_rows(states.UNBLOCK_RULES, scene, state.unblocks.values())
+    return found + check_rows(
+        state,
+        promises=state.promises.values(),
+        tasks=state.tasks.values(),
+        callbacks=state.callbacks.values(),
+        listeners=state.listeners,
+        unblocks=state.unblocks.values(),
+        now_ms=now_ms,
+        profile=profile,
+    )
+
+
+def check_rows(
+    around: State,
+    *,
+    promises: Iterable[Promise] = (),
+    tasks: Iterable[Task] = (),
+    callbacks: Iterable[Callback] = (),
+    listeners: Iterable[tuple[str, str]] = (),
+    unblocks: Iterable[Unblock] = (),
+    now_ms: int,
+    profile: Profile = DEFAULT_PROFILE,
+) -> list[Violation]:
+    """Judge some rows of a state that is too large to be held whole.
+
+    `around` must hold what the rules look at: of a promise its task and whether it carries
+    obligations; of a task its promise, the promises of its resumes and the callbacks it waits for;
+    of an obligation or a message the promises that it names, and of a callback the awaiter's task.
+    """
+    scene = Scene(state=around, now_ms=now_ms, profile=profile)
+    found = list(_judge_rows(states.PROMISE_RULES, scene, promises))
+    found += _judge_rows(states.TASK_RULES, scene, tasks)
+    found += _judge_rows(states.CALLBACK_RULES, scene, callbacks)
+    found += _judge_rows(states.LISTENER_RULES, scene, listeners)
+    found += _judge_rows(states.UNBLOCK_RULES, scene, unblocks)
     return found
 
 

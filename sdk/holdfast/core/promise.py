@@ -3,7 +3,7 @@
 Guards are evaluated in the order of §2.9; requests have passed `validation` before.
 """
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from holdfast.core.profile import AwaitInternal, Profile
 from holdfast.core.records import (
@@ -28,6 +28,7 @@ from holdfast.core.requests import (
     Done,
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -106,6 +107,20 @@ def settle(ws: WorkingSet, request: PromiseSettle, *, now_ms: int) -> Done | Ref
     )
     discharge(ws, settled, now_ms=now_ms)
     return Done(promise=settled)
+
+
+def record(ws: WorkingSet, request: PromiseRecord, *, now_ms: int) -> Done:
+    """Create a promise and settle it, as far as either is still to be done."""
+    done = create(ws, request.create, now_ms=now_ms)
+    promise = done.promise
+    assert promise is not None
+    if promise.state is not PromiseState.PENDING:
+        return done
+    settled = settle_live(
+        ws, promise, state=request.state, value=request.value, settled_at_ms=now_ms
+    )
+    discharge(ws, settled, now_ms=now_ms)
+    return Done(promise=settled, created=done.created)
 
 
 def settle_live(

@@ -1,8 +1,10 @@
 """Promises, tasks and obligations as they are stored, and how they read at an instant."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from holdfast.core.ids import Address, parse_address
 from holdfast.core.profile import Profile, ScopeExternal
@@ -21,8 +23,7 @@ FUNC_HEADER = "holdfast-func"
 """Header of a param that names the function to run, as `name` or `name@version` (§13)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Value:
+class Value(Struct, frozen=True, kw_only=True):
     """An opaque payload. Absent differs from empty, in data and in headers."""
 
     data: bytes | None = None
@@ -46,8 +47,7 @@ SETTABLE = frozenset({PromiseState.RESOLVED, PromiseState.REJECTED, PromiseState
 """States that a client may write; the deadline owns the fourth."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Promise(Struct, frozen=True, kw_only=True):
     """A durable record with an id, a deadline and at most one settlement (§2.1).
 
     `armed` says that the deadline fires in the background: somebody may wait for it (§2.5).
@@ -157,8 +157,7 @@ class ReleaseReason(StrEnum):
 _NO_RESUMES: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """The right to execute the function of a promise with a target (§3.1).
 
     The fields from `lease_at_ms` on are never visible to clients. `queued_at_ms` is set while an
@@ -225,8 +224,7 @@ def view(task: Task, promise: Promise, now_ms: int) -> Task:
     return fulfilled(task)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class Callback(Struct, frozen=True, kw_only=True):
     """The obligation to wake the task of `awaiter` when `awaited` settles.
 
     `wait_version` is the version of the task's suspend that needs it; `None` when it was
@@ -238,8 +236,7 @@ class Callback:
     wait_version: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unblock:
+class Unblock(Struct, frozen=True, kw_only=True):
     """A message to an address: this promise, for which you waited, is settled (§4.2)."""
 
     promise_id: str
@@ -247,8 +244,7 @@ class Unblock:
     enqueued_at_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preload:
+class Preload(Struct, frozen=True, kw_only=True):
     """Records that a pass is likely to ask for; `complete` when no child is missing (§13)."""
 
     promises: tuple[Promise, ...] = ()

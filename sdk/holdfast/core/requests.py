@@ -1,7 +1,8 @@
 """The operations as data, and what they answer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from holdfast.core.records import (
     EMPTY,
@@ -15,15 +16,13 @@ from holdfast.core.records import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseGet:
+class PromiseGet(Struct, frozen=True, kw_only=True):
     """Ask for promise.get."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseCreate:
+class PromiseCreate(Struct, frozen=True, kw_only=True):
     """Ask for promise.create."""
 
     id: str
@@ -32,8 +31,7 @@ class PromiseCreate:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseSettle:
+class PromiseSettle(Struct, frozen=True, kw_only=True):
     """Ask for promise.settle."""
 
     id: str
@@ -41,31 +39,44 @@ class PromiseSettle:
     value: Value = EMPTY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseRegisterCallback:
+class PromiseRecord(Struct, frozen=True, kw_only=True):
+    """Inside a fence: promise.create and promise.settle of one promise in one write (§13).
+
+    It records what was over before it was announced. As with the two behind each other, a promise
+    that exists keeps what it was made with, and one that is settled keeps its outcome.
+    """
+
+    create: PromiseCreate
+    state: PromiseState
+    value: Value = EMPTY
+
+    @property
+    def id(self) -> str:
+        """The promise's id."""
+        return self.create.id
+
+
+class PromiseRegisterCallback(Struct, frozen=True, kw_only=True):
     """Ask for promise.register_callback."""
 
     awaited: str
     awaiter: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseRegisterListener:
+class PromiseRegisterListener(Struct, frozen=True, kw_only=True):
     """Ask for promise.register_listener."""
 
     awaited: str
     address: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskGet:
+class TaskGet(Struct, frozen=True, kw_only=True):
     """Ask for task.get."""
 
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskCreate:
+class TaskCreate(Struct, frozen=True, kw_only=True):
     """task.create; `instance` is filled by the store for a request that came over a stream."""
 
     pid: str
@@ -75,8 +86,7 @@ class TaskCreate:
     instance: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskAcquire:
+class TaskAcquire(Struct, frozen=True, kw_only=True):
     """task.acquire; `instance` as in `TaskCreate`."""
 
     id: str
@@ -87,8 +97,7 @@ class TaskAcquire:
     instance: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRelease:
+class TaskRelease(Struct, frozen=True, kw_only=True):
     """task.release, with the extensions of §13."""
 
     id: str
@@ -97,8 +106,7 @@ class TaskRelease:
     reason: ReleaseReason | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFulfill:
+class TaskFulfill(Struct, frozen=True, kw_only=True):
     """Ask for task.fulfill."""
 
     id: str
@@ -106,8 +114,7 @@ class TaskFulfill:
     action: PromiseSettle
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSuspend:
+class TaskSuspend(Struct, frozen=True, kw_only=True):
     """task.suspend, with the wait mode of §13."""
 
     id: str
@@ -116,8 +123,7 @@ class TaskSuspend:
     wait_mode: WaitMode = WaitMode.ANY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskFence:
+class TaskFence(Struct, frozen=True, kw_only=True):
     """Ask for task.fence.
 
     With `required`, the chain ends behind a settle that finds the promise settled in another way:
@@ -126,29 +132,26 @@ class TaskFence:
 
     id: str
     version: int
-    action: PromiseCreate | PromiseSettle
+    action: PromiseCreate | PromiseSettle | PromiseRecord
     skip_preload: bool = False
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskRef:
+class TaskRef(Struct, frozen=True, kw_only=True):
     """One lease in a heartbeat."""
 
     id: str
     version: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskHeartbeat:
+class TaskHeartbeat(Struct, frozen=True, kw_only=True):
     """Ask for task.heartbeat."""
 
     pid: str
     tasks: tuple[TaskRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskHalt:
+class TaskHalt(Struct, frozen=True, kw_only=True):
     """task.halt; with `version` it is fenced like a release (§13, halt by a worker)."""
 
     id: str
@@ -156,8 +159,7 @@ class TaskHalt:
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskContinue:
+class TaskContinue(Struct, frozen=True, kw_only=True):
     """Ask for task.continue."""
 
     id: str
@@ -182,8 +184,7 @@ Request = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """An operation that changed nothing, and why.
 
     `status` is 400, 404, 409 or 422 when a rule decided it; 429, 500 and 503 come from the
@@ -195,8 +196,7 @@ class Refusal:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class Done(Struct, frozen=True, kw_only=True):
     """An operation that was carried out, or had been before.
 
     Records are as they read at the operation's instant. `preload_of` asks whoever runs the
@@ -212,8 +212,7 @@ class Done:
     preload: Preload | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
+class Skipped(Struct, frozen=True, kw_only=True):
     """An operation behind a refused one in its chain (§13)."""
 
 

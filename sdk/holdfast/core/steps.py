@@ -4,7 +4,8 @@ Each step re-checks its own condition, so that an early, late or doubled call is
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from holdfast.core import promise as promises
 from holdfast.core import task as tasks

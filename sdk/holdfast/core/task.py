@@ -3,7 +3,8 @@
 Guards are evaluated in the order of §3.6 on the task's view; requests have passed `validation`.
 """
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast.core import promise as promises
 from holdfast.core.limits import NOT_BEFORE_SPAN_MS_MAX, saturate
@@ -23,6 +24,7 @@ from holdfast.core.records import (
 from holdfast.core.requests import (
     Done,
     PromiseCreate,
+    PromiseRecord,
     PromiseSettle,
     Refusal,
     TaskAcquire,
@@ -36,12 +38,11 @@ from holdfast.core.requests import (
     TaskRelease,
     TaskSuspend,
 )
-from holdfast.core.validation import flaw_of_create, flaw_of_settle
+from holdfast.core.validation import flaw_of_create, flaw_of_state
 from holdfast.core.working_set import WorkingSet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Seen:
+class _Seen(Struct, frozen=True, kw_only=True):
     """A task as stored, as it reads now, and its promise."""
 
     stored: Task
@@ -298,7 +299,7 @@ def _condition_holds(
 
 
 def fence(ws: WorkingSet, request: TaskFence, *, now_ms: int, profile: Profile) -> Done | Refusal:
-    """Create or settle another promise, only while the lease holds."""
+    """Create or settle another promise, or both, only while the lease holds."""
     seen = _see(ws, request.id, now_ms)
     if isinstance(seen, Refusal):
         return seen
@@ -310,7 +311,10 @@ def fence(ws: WorkingSet, request: TaskFence, *, now_ms: int, profile: Profile) 
         case PromiseCreate() as create_:
             inner = flaw_of_create(create_, profile) or promises.create(ws, create_, now_ms=now_ms)
         case PromiseSettle() as settle_:
-            inner = flaw_of_settle(settle_) or promises.settle(ws, settle_, now_ms=now_ms)
+            inner = flaw_of_state(settle_.state) or promises.settle(ws, settle_, now_ms=now_ms)
+        case PromiseRecord() as record_:
+            flaw = flaw_of_create(record_.create, profile) or flaw_of_state(record_.state)
+            inner = flaw or promises.record(ws, record_, now_ms=now_ms)
     return Done(action=inner, preload_of=None if request.skip_preload else request.id)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from holdfast.core import limits
-from holdfast.core.ids import composite_origin, flaw_of_text, is_absolute_uri
+from holdfast.core.ids import bytes_of, composite_origin, flaw_of_text, is_absolute_uri
 from holdfast.core.profile import EmptyHeartbeat, LineageTags, OriginCheck, Profile
 from holdfast.core.records import (
     BRANCH,
@@ -20,6 +20,7 @@ from holdfast.core.records import (
 from holdfast.core.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -63,10 +64,10 @@ def flaw_of_create(create: PromiseCreate, profile: Profile) -> Refusal | None:
     return None
 
 
-def flaw_of_settle(settle: PromiseSettle) -> Refusal | None:
-    """Name the flaw of a settle beyond its shape; a fence answers it as inner (§14)."""
+def flaw_of_state(state: PromiseState) -> Refusal | None:
+    """Name the flaw of a settlement's state; a fence answers it as inner (§14)."""
     try:
-        _check_state(settle.state)
+        _check_state(state)
     except _Flawed as flaw:
         return flaw.refusal
     return None
@@ -147,9 +148,9 @@ def _check_address(text: str, field: str) -> None:
 
 def _check_value(value: Value, field: str, profile: Profile) -> None:
     size = len(value.data or b"")
-    for name, text in (value.headers or {}).items():
+    if value.headers:
         try:
-            size += len(name.encode()) + len(text.encode())
+            size += bytes_of("".join((*value.headers, *value.headers.values())))
         except UnicodeEncodeError:
             message = f"{field}.headers must be valid Unicode: one contains a lone surrogate"
             raise _Flawed("invalid_text", message) from None
@@ -170,15 +171,14 @@ def _check_create_shape(create: PromiseCreate, profile: Profile, prefix: str = "
         raise _Flawed(
             "too_many_tags", f"{prefix}tags must be at most {limits.TAGS_MAX}, they are {len(tags)}"
         )
-    size = 0
-    for name, text in tags.items():
-        try:
-            size += len(name.encode()) + len(text.encode())
-        except UnicodeEncodeError:
-            message = f"{prefix}tags must be valid Unicode: one contains a lone surrogate"
-            raise _Flawed("invalid_text", message) from None
-        if "\0" in name or "\0" in text:
-            raise _Flawed("invalid_text", f"{prefix}tags must not contain NUL")
+    joined = "".join((*tags, *tags.values()))
+    try:
+        size = bytes_of(joined)
+    except UnicodeEncodeError:
+        message = f"{prefix}tags must be valid Unicode: one contains a lone surrogate"
+        raise _Flawed("invalid_text", message) from None
+    if "\0" in joined:
+        raise _Flawed("invalid_text", f"{prefix}tags must not contain NUL")
     if size > limits.TAGS_BYTES_MAX:
         raise _Flawed(
             "tags_too_large",
@@ -289,6 +289,9 @@ def _check_fence(request: TaskFence, profile: Profile) -> None:
             _check_create_shape(request.action, profile, prefix="action.")
         case PromiseSettle():
             _check_settle_shape(request.action, profile, prefix="action.")
+        case PromiseRecord():
+            _check_create_shape(request.action.create, profile, prefix="action.")
+            _check_value(request.action.value, "action.value", profile)
     if request.action.id == request.id:
         raise _Flawed("fences_itself", "action.id must differ from id: use fulfill")
 

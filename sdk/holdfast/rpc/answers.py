@@ -1,11 +1,13 @@
 """Messages to records and outcomes: the other direction of `requests`, as often run."""
 
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from holdfast.core.brief import Told
 from holdfast.core.membership import TaskOffer, TaskPush
 from holdfast.core.records import EMPTY, Preload, Promise, PromiseState, Task, TaskState, Value
-from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal
+from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal, Request, Skipped
 from holdfast.v1 import common_pb2, workers_pb2
 
 _PROMISE_STATES: Final[dict[int, PromiseState]] = {
@@ -26,26 +28,41 @@ _STATUS_SKIPPED: Final = 0
 _STATUS_REDIRECT: Final = 300
 
 
-def outcome_of(result: workers_pb2.OperationResult) -> Outcome:
-    """Read what an operation was answered; an unknown state raises `KeyError`."""
+def outcomes_of(
+    results: Iterable[workers_pb2.OperationResult], chain: Sequence[Request]
+) -> list[Outcome]:
+    """Read what a chain was answered; an unknown state raises `KeyError`."""
+    told = Told()
+    return [
+        _outcome_of(result, request, told) for result, request in zip(results, chain, strict=True)
+    ]
+
+
+def _outcome_of(result: workers_pb2.OperationResult, request: Request, told: Told) -> Outcome:
     status = result.status
     if status == _STATUS_SKIPPED:
         return SKIPPED
     if status > _STATUS_REDIRECT:
         return Refusal(status=status, code=result.code, message=result.message)
-    action: Done | Refusal | None = None
+    preload = preload_of(result.preload) if result.HasField("preload") else None
     if result.HasField("action"):
-        inner = outcome_of(result.action)
-        assert isinstance(inner, Done | Refusal), "the inside of a fence is never skipped alone"
-        action = inner
-    promise = promise_of(result.promise) if result.HasField("promise") else None
+        action = _outcome_of(result.action, request, told)
+        assert not isinstance(action, Skipped), "the inside of a fence is never skipped alone"
+        return Done(status=status, action=action, preload=preload)
+    promise: Promise | None = None
+    if result.HasField("as_asked_at_ms"):
+        promise = told.promise_at(request, result.as_asked_at_ms)
+        assert promise is not None, "left out is only what the answers before it and we can say"
+        told.tell(promise)
+    elif result.HasField("promise"):
+        promise = promise_of(result.promise)
+        told.tell(promise)
     return Done(
         status=status,
         promise=promise,
         task=task_of(result.task, promise) if result.HasField("task") else None,
         created=result.created,
-        action=action,
-        preload=preload_of(result.preload) if result.HasField("preload") else None,
+        preload=preload,
     )
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from holdfast.core.requests import Outcome
+from holdfast.core.requests import Outcome, Request
 from holdfast.errors import ResonateError, ServerOverloaded
 from holdfast.port import Answer
 
@@ -22,6 +22,7 @@ class Pending:
 
     __slots__ = (
         "attempts",
+        "chain",
         "correlation_id",
         "data",
         "deadline",
@@ -34,11 +35,13 @@ class Pending:
     def __init__(
         self,
         correlation_id: int,
+        chain: Sequence[Request],
         data: bytes,
         deadline: float,
         future: "asyncio.Future[Answer]",
     ) -> None:
         self.correlation_id = correlation_id
+        self.chain = chain
         self.data = data
         """A whole `ConnectRequest` with this chain alone."""
         self.deadline = deadline

@@ -4,7 +4,7 @@ This runs once for every operation that a process sends, so it trades elegance f
 writes; what it may not do is decide anything.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 from holdfast.core.membership import DeliveryMode, Member
@@ -12,6 +12,7 @@ from holdfast.core.records import PromiseState, ReleaseReason, Value, WaitMode
 from holdfast.core.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -81,10 +82,17 @@ def write_hello(message: workers_pb2.ConnectRequest, member: Member) -> None:
         # A list without names differs from no list: such a member gets only tasks that name none.
         hello.functions.SetInParent()
         hello.functions.names.extend(sorted(member.functions))
+    hello.brief = True  # `answers` reads both forms
     if member.held is not None:
         hello.held.SetInParent()
         for task_id, version in sorted(member.held):
             hello.held.tasks.add(id=task_id, version=version)
+
+
+def _write_map(target: MutableMapping[str, str], source: Mapping[str, str]) -> None:
+    # Faster than `update`, which asks first what kind of object it is given.
+    for name, text in source.items():
+        target[name] = text
 
 
 def _write_value(target: common_pb2.Value, value: Value) -> None:
@@ -92,7 +100,7 @@ def _write_value(target: common_pb2.Value, value: Value) -> None:
         target.data = value.data
     if value.headers is not None:
         target.headers.SetInParent()
-        target.headers.entries.update(value.headers)
+        _write_map(target.headers.entries, value.headers)
 
 
 def _write_create(target: promises_pb2.PromisesCreateRequest, request: PromiseCreate) -> None:
@@ -101,12 +109,19 @@ def _write_create(target: promises_pb2.PromisesCreateRequest, request: PromiseCr
     param = request.param
     if param.data is not None or param.headers is not None:
         _write_value(target.param, param)
-    if request.tags:
-        target.tags.update(request.tags)
+    _write_map(target.tags, request.tags)
 
 
 def _write_settle(target: promises_pb2.PromisesSettleRequest, request: PromiseSettle) -> None:
     target.id = request.id
+    target.state = PROMISE_STATES[request.state]
+    value = request.value
+    if value.data is not None or value.headers is not None:
+        _write_value(target.value, value)
+
+
+def _write_record(target: tasks_pb2.PromiseRecord, request: PromiseRecord) -> None:
+    _write_create(target.create, request.create)
     target.state = PROMISE_STATES[request.state]
     value = request.value
     if value.data is not None or value.headers is not None:
@@ -195,10 +210,13 @@ def _task_fence(operation: workers_pb2.Operation, request: TaskFence) -> None:
         target.skip_preload = True
     if request.required:
         target.required = True
-    if isinstance(request.action, PromiseCreate):
-        _write_create(target.create, request.action)
-    else:
-        _write_settle(target.settle, request.action)
+    match request.action:
+        case PromiseRecord() as record:
+            _write_record(target.record, record)
+        case PromiseCreate() as create:
+            _write_create(target.create, create)
+        case PromiseSettle() as settle:
+            _write_settle(target.settle, settle)
 
 
 def _task_heartbeat(operation: workers_pb2.Operation, request: TaskHeartbeat) -> None:

@@ -22,7 +22,7 @@ from holdfast.errors import (
 )
 from holdfast.outcomes import error_of
 from holdfast.port import Answer, Receiver
-from holdfast.rpc.answers import offer_of, outcome_of, promise_of, push_of
+from holdfast.rpc.answers import offer_of, outcomes_of, promise_of, push_of
 from holdfast.rpc.chains import Chains, Pending
 from holdfast.rpc.connection import Broken, Connection
 from holdfast.rpc.endpoints import (
@@ -103,6 +103,11 @@ class RemoteStore:
         """Whether a store has welcomed this process and the stream still stands."""
         return self._connection is not None
 
+    @property
+    def over(self) -> ResonateError | None:
+        """Why there will be no connection any more; `None` while there is or may be one."""
+        return self._over
+
     # The port
 
     async def start(self, member: Member, receiver: Receiver) -> None:
@@ -144,7 +149,7 @@ class RemoteStore:
             future.set_result(Answer(outcomes=_too_large(chain, len(data))))
             return future
         span_s = self._timeout_s if timeout is None else timeout
-        pending = Pending(correlation_id, data, loop.time() + span_s, future)
+        pending = Pending(correlation_id, chain, data, loop.time() + span_s, future)
         try:
             self._chains.add(pending)
         except ResonateError as error:
@@ -248,8 +253,9 @@ class RemoteStore:
         if error.code == "member_replaced":
             # Coming back would only send the other process away in turn, for ever, and each
             # change of places gives the loser's leases to others.
-            _log_event(logging.ERROR, "member_replaced", store=str(endpoint))
-            message = "another process has joined the store with this process's pid"
+            pid = "" if self._member is None else self._member.pid
+            _log_event(logging.ERROR, "member_replaced", pid=pid, store=str(endpoint))
+            message = f"another process has joined the store with this process's pid, {pid}"
             self._give_up(ServerUnavailable(message, code=error.code, retriable=False))
             return
         # A store that stays away is one event, however often it is looked for.
@@ -315,7 +321,7 @@ class RemoteStore:
         pending = self._chains.find(result.correlation_id)
         if pending is None:
             return
-        outcomes = [outcome_of(each) for each in result.results]
+        outcomes = outcomes_of(result.results, pending.chain)
         first = outcomes[0]
         if isinstance(first, Refusal) and first.status in _LATER:
             self._rest(pending, first)

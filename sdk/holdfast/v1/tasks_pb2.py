@@ -26,17 +26,17 @@ from holdfast.v1 import common_pb2 as holdfast_dot_v1_dot_common__pb2
 from holdfast.v1 import promises_pb2 as holdfast_dot_v1_dot_promises__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17holdfast/v1/tasks.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\x1a\x1aholdfast/v1/promises.proto\"\x1d\n\x0fTasksGetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"3\n\x10TasksGetResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\"{\n\x12TasksCreateRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x03\x12\x32\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequest\x12\x14\n\x0cskip_preload\x18\x04 \x01(\x08\"\x95\x01\n\x13TasksCreateResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x03 \x01(\x0b\x32\x14.holdfast.v1.Preload\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"e\n\x13TasksAcquireRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0b\n\x03pid\x18\x03 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x14\n\x0cskip_preload\x18\x05 \x01(\x08\"\x85\x01\n\x14TasksAcquireResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x03 \x01(\x0b\x32\x14.holdfast.v1.Preload\"\x8c\x01\n\x13TasksReleaseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x1a\n\rnot_before_ms\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.holdfast.v1.ReleaseReasonB\x10\n\x0e_not_before_ms\"\x16\n\x14TasksReleaseResponse\"f\n\x13TasksFulfillRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesSettleRequest\"=\n\x14TasksFulfillResponse\x12%\n\x07promise\x18\x01 \x01(\x0b\x32\x14.holdfast.v1.Promise\"\x9b\x01\n\x13TasksSuspendRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12=\n\x07\x61\x63tions\x18\x03 \x03(\x0b\x32,.holdfast.v1.PromisesRegisterCallbackRequest\x12(\n\twait_mode\x18\x04 \x01(\x0e\x32\x15.holdfast.v1.WaitMode\"O\n\x14TasksSuspendResponse\x12\x10\n\x08redirect\x18\x01 \x01(\x08\x12%\n\x07preload\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Preload\"\xce\x01\n\x11TasksFenceRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x34\n\x06\x63reate\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequestH\x00\x12\x34\n\x06settle\x18\x04 \x01(\x0b\x32\".holdfast.v1.PromisesSettleRequestH\x00\x12\x14\n\x0cskip_preload\x18\x05 \x01(\x08\x12\x10\n\x08required\x18\x06 \x01(\x08\x42\x08\n\x06\x61\x63tion\"\xa2\x01\n\x12TasksFenceResponse\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12%\n\x07promise\x18\x04 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x05 \x01(\x0b\x32\x14.holdfast.v1.Preload\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x08\"&\n\x07TaskRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"I\n\x15TasksHeartbeatRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12#\n\x05tasks\x18\x02 \x03(\x0b\x32\x14.holdfast.v1.TaskRef\"\x18\n\x16TasksHeartbeatResponse\"P\n\x10TasksHaltRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x07version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_version\"\x13\n\x11TasksHaltResponse\"\"\n\x14TasksContinueRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15TasksContinueResponse\"Z\n\x12TasksSearchRequest\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.holdfast.v1.TaskState\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"G\n\x13TasksSearchResponse\x12 \n\x05tasks\x18\x01 \x03(\x0b\x32\x11.holdfast.v1.Task\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*\xac\x01\n\rReleaseReason\x12\x1e\n\x1aRELEASE_REASON_UNSPECIFIED\x10\x00\x12#\n\x1fRELEASE_REASON_UNKNOWN_FUNCTION\x10\x01\x12\x1d\n\x19RELEASE_REASON_OVERLOADED\x10\x02\x12\x1b\n\x17RELEASE_REASON_SHUTDOWN\x10\x03\x12\x1a\n\x16RELEASE_REASON_CRASHED\x10\x04*o\n\x08WaitMode\x12\x19\n\x15WAIT_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rWAIT_MODE_ANY\x10\x01\x12\x19\n\x15WAIT_MODE_ALL_SETTLED\x10\x02\x12\x1a\n\x16WAIT_MODE_ALL_RESOLVED\x10\x03\x32\xdf\x06\n\x05Tasks\x12\x42\n\x03Get\x12\x1c.holdfast.v1.TasksGetRequest\x1a\x1d.holdfast.v1.TasksGetResponse\x12K\n\x06\x43reate\x12\x1f.holdfast.v1.TasksCreateRequest\x1a .holdfast.v1.TasksCreateResponse\x12N\n\x07\x41\x63quire\x12 .holdfast.v1.TasksAcquireRequest\x1a!.holdfast.v1.TasksAcquireResponse\x12N\n\x07Release\x12 .holdfast.v1.TasksReleaseRequest\x1a!.holdfast.v1.TasksReleaseResponse\x12N\n\x07\x46ulfill\x12 .holdfast.v1.TasksFulfillRequest\x1a!.holdfast.v1.TasksFulfillResponse\x12N\n\x07Suspend\x12 .holdfast.v1.TasksSuspendRequest\x1a!.holdfast.v1.TasksSuspendResponse\x12H\n\x05\x46\x65nce\x12\x1e.holdfast.v1.TasksFenceRequest\x1a\x1f.holdfast.v1.TasksFenceResponse\x12T\n\tHeartbeat\x12\".holdfast.v1.TasksHeartbeatRequest\x1a#.holdfast.v1.TasksHeartbeatResponse\x12\x45\n\x04Halt\x12\x1d.holdfast.v1.TasksHaltRequest\x1a\x1e.holdfast.v1.TasksHaltResponse\x12Q\n\x08\x43ontinue\x12!.holdfast.v1.TasksContinueRequest\x1a\".holdfast.v1.TasksContinueResponse\x12K\n\x06Search\x12\x1f.holdfast.v1.TasksSearchRequest\x1a .holdfast.v1.TasksSearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17holdfast/v1/tasks.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\x1a\x1aholdfast/v1/promises.proto\"\x1d\n\x0fTasksGetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"3\n\x10TasksGetResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\"{\n\x12TasksCreateRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x02 \x01(\x03\x12\x32\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequest\x12\x14\n\x0cskip_preload\x18\x04 \x01(\x08\"\x95\x01\n\x13TasksCreateResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x03 \x01(\x0b\x32\x14.holdfast.v1.Preload\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"e\n\x13TasksAcquireRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0b\n\x03pid\x18\x03 \x01(\t\x12\x0e\n\x06ttl_ms\x18\x04 \x01(\x03\x12\x14\n\x0cskip_preload\x18\x05 \x01(\x08\"\x85\x01\n\x14TasksAcquireResponse\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x03 \x01(\x0b\x32\x14.holdfast.v1.Preload\"\x8c\x01\n\x13TasksReleaseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x1a\n\rnot_before_ms\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12*\n\x06reason\x18\x04 \x01(\x0e\x32\x1a.holdfast.v1.ReleaseReasonB\x10\n\x0e_not_before_ms\"\x16\n\x14TasksReleaseResponse\"f\n\x13TasksFulfillRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x32\n\x06\x61\x63tion\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesSettleRequest\"=\n\x14TasksFulfillResponse\x12%\n\x07promise\x18\x01 \x01(\x0b\x32\x14.holdfast.v1.Promise\"\x9b\x01\n\x13TasksSuspendRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12=\n\x07\x61\x63tions\x18\x03 \x03(\x0b\x32,.holdfast.v1.PromisesRegisterCallbackRequest\x12(\n\twait_mode\x18\x04 \x01(\x0e\x32\x15.holdfast.v1.WaitMode\"O\n\x14TasksSuspendResponse\x12\x10\n\x08redirect\x18\x01 \x01(\x08\x12%\n\x07preload\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Preload\"\x90\x01\n\rPromiseRecord\x12\x32\n\x06\x63reate\x18\x01 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequest\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.holdfast.v1.PromiseState\x12!\n\x05value\x18\x03 \x01(\x0b\x32\x12.holdfast.v1.Value\"\xfc\x01\n\x11TasksFenceRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x34\n\x06\x63reate\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequestH\x00\x12\x34\n\x06settle\x18\x04 \x01(\x0b\x32\".holdfast.v1.PromisesSettleRequestH\x00\x12,\n\x06record\x18\x07 \x01(\x0b\x32\x1a.holdfast.v1.PromiseRecordH\x00\x12\x14\n\x0cskip_preload\x18\x05 \x01(\x08\x12\x10\n\x08required\x18\x06 \x01(\x08\x42\x08\n\x06\x61\x63tion\"\xa2\x01\n\x12TasksFenceResponse\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12%\n\x07promise\x18\x04 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x05 \x01(\x0b\x32\x14.holdfast.v1.Preload\x12\x0f\n\x07\x63reated\x18\x06 \x01(\x08\"&\n\x07TaskRef\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"I\n\x15TasksHeartbeatRequest\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12#\n\x05tasks\x18\x02 \x03(\x0b\x32\x14.holdfast.v1.TaskRef\"\x18\n\x16TasksHeartbeatResponse\"P\n\x10TasksHaltRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x07version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_version\"\x13\n\x11TasksHaltResponse\"\"\n\x14TasksContinueRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x17\n\x15TasksContinueResponse\"Z\n\x12TasksSearchRequest\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.holdfast.v1.TaskState\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"G\n\x13TasksSearchResponse\x12 \n\x05tasks\x18\x01 \x03(\x0b\x32\x11.holdfast.v1.Task\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t*\xac\x01\n\rReleaseReason\x12\x1e\n\x1aRELEASE_REASON_UNSPECIFIED\x10\x00\x12#\n\x1fRELEASE_REASON_UNKNOWN_FUNCTION\x10\x01\x12\x1d\n\x19RELEASE_REASON_OVERLOADED\x10\x02\x12\x1b\n\x17RELEASE_REASON_SHUTDOWN\x10\x03\x12\x1a\n\x16RELEASE_REASON_CRASHED\x10\x04*o\n\x08WaitMode\x12\x19\n\x15WAIT_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rWAIT_MODE_ANY\x10\x01\x12\x19\n\x15WAIT_MODE_ALL_SETTLED\x10\x02\x12\x1a\n\x16WAIT_MODE_ALL_RESOLVED\x10\x03\x32\xdf\x06\n\x05Tasks\x12\x42\n\x03Get\x12\x1c.holdfast.v1.TasksGetRequest\x1a\x1d.holdfast.v1.TasksGetResponse\x12K\n\x06\x43reate\x12\x1f.holdfast.v1.TasksCreateRequest\x1a .holdfast.v1.TasksCreateResponse\x12N\n\x07\x41\x63quire\x12 .holdfast.v1.TasksAcquireRequest\x1a!.holdfast.v1.TasksAcquireResponse\x12N\n\x07Release\x12 .holdfast.v1.TasksReleaseRequest\x1a!.holdfast.v1.TasksReleaseResponse\x12N\n\x07\x46ulfill\x12 .holdfast.v1.TasksFulfillRequest\x1a!.holdfast.v1.TasksFulfillResponse\x12N\n\x07Suspend\x12 .holdfast.v1.TasksSuspendRequest\x1a!.holdfast.v1.TasksSuspendResponse\x12H\n\x05\x46\x65nce\x12\x1e.holdfast.v1.TasksFenceRequest\x1a\x1f.holdfast.v1.TasksFenceResponse\x12T\n\tHeartbeat\x12\".holdfast.v1.TasksHeartbeatRequest\x1a#.holdfast.v1.TasksHeartbeatResponse\x12\x45\n\x04Halt\x12\x1d.holdfast.v1.TasksHaltRequest\x1a\x1e.holdfast.v1.TasksHaltResponse\x12Q\n\x08\x43ontinue\x12!.holdfast.v1.TasksContinueRequest\x1a\".holdfast.v1.TasksContinueResponse\x12K\n\x06Search\x12\x1f.holdfast.v1.TasksSearchRequest\x1a .holdfast.v1.TasksSearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.tasks_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RELEASEREASON']._serialized_start=2112
-  _globals['_RELEASEREASON']._serialized_end=2284
-  _globals['_WAITMODE']._serialized_start=2286
-  _globals['_WAITMODE']._serialized_end=2397
+  _globals['_RELEASEREASON']._serialized_start=2305
+  _globals['_RELEASEREASON']._serialized_end=2477
+  _globals['_WAITMODE']._serialized_start=2479
+  _globals['_WAITMODE']._serialized_end=2590
   _globals['_TASKSGETREQUEST']._serialized_start=94
   _globals['_TASKSGETREQUEST']._serialized_end=123
   _globals['_TASKSGETRESPONSE']._serialized_start=125
@@ -61,28 +61,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TASKSSUSPENDREQUEST']._serialized_end=1184
   _globals['_TASKSSUSPENDRESPONSE']._serialized_start=1186
   _globals['_TASKSSUSPENDRESPONSE']._serialized_end=1265
-  _globals['_TASKSFENCEREQUEST']._serialized_start=1268
-  _globals['_TASKSFENCEREQUEST']._serialized_end=1474
-  _globals['_TASKSFENCERESPONSE']._serialized_start=1477
-  _globals['_TASKSFENCERESPONSE']._serialized_end=1639
-  _globals['_TASKREF']._serialized_start=1641
-  _globals['_TASKREF']._serialized_end=1679
-  _globals['_TASKSHEARTBEATREQUEST']._serialized_start=1681
-  _globals['_TASKSHEARTBEATREQUEST']._serialized_end=1754
-  _globals['_TASKSHEARTBEATRESPONSE']._serialized_start=1756
-  _globals['_TASKSHEARTBEATRESPONSE']._serialized_end=1780
-  _globals['_TASKSHALTREQUEST']._serialized_start=1782
-  _globals['_TASKSHALTREQUEST']._serialized_end=1862
-  _globals['_TASKSHALTRESPONSE']._serialized_start=1864
-  _globals['_TASKSHALTRESPONSE']._serialized_end=1883
-  _globals['_TASKSCONTINUEREQUEST']._serialized_start=1885
-  _globals['_TASKSCONTINUEREQUEST']._serialized_end=1919
-  _globals['_TASKSCONTINUERESPONSE']._serialized_start=1921
-  _globals['_TASKSCONTINUERESPONSE']._serialized_end=1944
-  _globals['_TASKSSEARCHREQUEST']._serialized_start=1946
-  _globals['_TASKSSEARCHREQUEST']._serialized_end=2036
-  _globals['_TASKSSEARCHRESPONSE']._serialized_start=2038
-  _globals['_TASKSSEARCHRESPONSE']._serialized_end=2109
-  _globals['_TASKS']._serialized_start=2400
-  _globals['_TASKS']._serialized_end=3263
+  _globals['_PROMISERECORD']._serialized_start=1268
+  _globals['_PROMISERECORD']._serialized_end=1412
+  _globals['_TASKSFENCEREQUEST']._serialized_start=1415
+  _globals['_TASKSFENCEREQUEST']._serialized_end=1667
+  _globals['_TASKSFENCERESPONSE']._serialized_start=1670
+  _globals['_TASKSFENCERESPONSE']._serialized_end=1832
+  _globals['_TASKREF']._serialized_start=1834
+  _globals['_TASKREF']._serialized_end=1872
+  _globals['_TASKSHEARTBEATREQUEST']._serialized_start=1874
+  _globals['_TASKSHEARTBEATREQUEST']._serialized_end=1947
+  _globals['_TASKSHEARTBEATRESPONSE']._serialized_start=1949
+  _globals['_TASKSHEARTBEATRESPONSE']._serialized_end=1973
+  _globals['_TASKSHALTREQUEST']._serialized_start=1975
+  _globals['_TASKSHALTREQUEST']._serialized_end=2055
+  _globals['_TASKSHALTRESPONSE']._serialized_start=2057
+  _globals['_TASKSHALTRESPONSE']._serialized_end=2076
+  _globals['_TASKSCONTINUEREQUEST']._serialized_start=2078
+  _globals['_TASKSCONTINUEREQUEST']._serialized_end=2112
+  _globals['_TASKSCONTINUERESPONSE']._serialized_start=2114
+  _globals['_TASKSCONTINUERESPONSE']._serialized_end=2137
+  _globals['_TASKSSEARCHREQUEST']._serialized_start=2139
+  _globals['_TASKSSEARCHREQUEST']._serialized_end=2229
+  _globals['_TASKSSEARCHRESPONSE']._serialized_start=2231
+  _globals['_TASKSSEARCHRESPONSE']._serialized_end=2302
+  _globals['_TASKS']._serialized_start=2593
+  _globals['_TASKS']._serialized_end=3456
 # @@protoc_insertion_point(module_scope)

@@ -451,6 +451,43 @@ class TasksSuspendResponse(_message.Message):
 Global___TasksSuspendResponse: _TypeAlias = TasksSuspendResponse  # noqa: Y015
 
 @_typing.final
+class PromiseRecord(_message.Message):
+    """A create and a settle of one promise in one write, for what was over before it was announced. As
+    with the two behind each other, a promise that exists keeps what it was made with, and one that
+    is settled keeps its outcome.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATE_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    state: _common_pb2.PromiseState.ValueType
+    """How it is settled: resolved, rejected or rejected_canceled."""
+    @_builtins.property
+    def create(self) -> _promises_pb2.PromisesCreateRequest:
+        """The promise."""
+
+    @_builtins.property
+    def value(self) -> _common_pb2.Value:
+        """With what."""
+
+    def __init__(
+        self,
+        *,
+        create: _promises_pb2.PromisesCreateRequest | None = ...,
+        state: _common_pb2.PromiseState.ValueType = ...,
+        value: _common_pb2.Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create", b"create", "state", b"state", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PromiseRecord: _TypeAlias = PromiseRecord  # noqa: Y015
+
+@_typing.final
 class TasksFenceRequest(_message.Message):
     """A write that happens only while the lease holds."""
 
@@ -460,6 +497,7 @@ class TasksFenceRequest(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CREATE_FIELD_NUMBER: _builtins.int
     SETTLE_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
     SKIP_PRELOAD_FIELD_NUMBER: _builtins.int
     REQUIRED_FIELD_NUMBER: _builtins.int
     id: _builtins.str
@@ -480,6 +518,10 @@ class TasksFenceRequest(_message.Message):
     def settle(self) -> _promises_pb2.PromisesSettleRequest:
         """Settle another promise."""
 
+    @_builtins.property
+    def record(self) -> Global___PromiseRecord:
+        """Create another promise and settle it."""
+
     def __init__(
         self,
         *,
@@ -487,14 +529,15 @@ class TasksFenceRequest(_message.Message):
         version: _builtins.int = ...,
         create: _promises_pb2.PromisesCreateRequest | None = ...,
         settle: _promises_pb2.PromisesSettleRequest | None = ...,
+        record: Global___PromiseRecord | None = ...,
         skip_preload: _builtins.bool = ...,
         required: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create", b"create", "settle", b"settle"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create", b"create", "record", b"record", "settle", b"settle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create", b"create", "id", b"id", "required", b"required", "settle", b"settle", "skip_preload", b"skip_preload", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create", b"create", "id", b"id", "record", b"record", "required", b"required", "settle", b"settle", "skip_preload", b"skip_preload", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create", "settle"]  # noqa: Y015
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["create", "settle", "record"]  # noqa: Y015
     _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
 

@@ -108,6 +108,7 @@ class Hello(_message.Message):
     DELIVERY_MODE_FIELD_NUMBER: _builtins.int
     FUNCTIONS_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     pid: _builtins.str
     """Process id, 1 to 1024 bytes; also the last part of the member's addresses."""
     instance_id: _builtins.str
@@ -122,6 +123,8 @@ class Hello(_message.Message):
     """Lease length of tasks acquired for this member, at least 1; required with credits."""
     delivery_mode: Global___DeliveryMode.ValueType
     """How tasks are given."""
+    brief: _builtins.bool
+    """True when the store may answer in brief, see `OperationResult.as_asked_at_ms`."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Groups to receive for: members of `poll://any@<group>` and `poll://uni@<group>/<pid>`."""
@@ -149,10 +152,11 @@ class Hello(_message.Message):
         delivery_mode: Global___DeliveryMode.ValueType = ...,
         functions: Global___Functions | None = ...,
         held: Global___HeldTasks | None = ...,
+        brief: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["functions", b"functions", "held", b"held"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credits", b"credits", "delivery_mode", b"delivery_mode", "functions", b"functions", "groups", b"groups", "held", b"held", "instance_id", b"instance_id", "lease_ttl_ms", b"lease_ttl_ms", "pid", b"pid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brief", b"brief", "credits", b"credits", "delivery_mode", b"delivery_mode", "functions", b"functions", "groups", b"groups", "held", b"held", "instance_id", b"instance_id", "lease_ttl_ms", b"lease_ttl_ms", "pid", b"pid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -312,6 +316,7 @@ class OperationResult(_message.Message):
     PRELOAD_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
+    AS_ASKED_AT_MS_FIELD_NUMBER: _builtins.int
     status: _builtins.int
     """200, 300, 400, 404, 409, 422, 429, 500 or 503; 0 when an earlier operation of the chain
     was refused and this one was skipped.
@@ -322,6 +327,12 @@ class OperationResult(_message.Message):
     """Sentence of a refusal."""
     created: _builtins.bool
     """True when the operation made the promise."""
+    as_asked_at_ms: _builtins.int
+    """Only for members that want brief answers, and in the place of `promise`, which then reads as
+    the operation asks for and as the answers before it in the chain have told: created at this
+    instant by a create, settled at this instant by a settle, both by a record, and left as it was
+    by a listener.
+    """
     @_builtins.property
     def promise(self) -> _common_pb2.Promise:
         """The promise; of a fence see action."""
@@ -349,12 +360,15 @@ class OperationResult(_message.Message):
         preload: _common_pb2.Preload | None = ...,
         created: _builtins.bool = ...,
         action: Global___OperationResult | None = ...,
+        as_asked_at_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "preload", b"preload", "promise", b"promise", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms", "action", b"action", "as_asked_at_ms", b"as_asked_at_ms", "preload", b"preload", "promise", b"promise", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "code", b"code", "created", b"created", "message", b"message", "preload", b"preload", "promise", b"promise", "status", b"status", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms", "action", b"action", "as_asked_at_ms", b"as_asked_at_ms", "code", b"code", "created", b"created", "message", b"message", "preload", b"preload", "promise", b"promise", "status", b"status", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__as_asked_at_ms: _TypeAlias = _typing.Literal["as_asked_at_ms"]  # noqa: Y015
+    _WhichOneofArgType__as_asked_at_ms: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__as_asked_at_ms) -> _WhichOneofReturnType__as_asked_at_ms | None: ...
 
 Global___OperationResult: _TypeAlias = OperationResult  # noqa: Y015
 

@@ -242,6 +242,23 @@ async def test_health_follows_readiness_and_the_drain(served: Served) -> None:
     ]
 
 
+async def test_probes_can_ask_for_readiness_and_for_liveness(served: Served) -> None:
+    """A store without its database must not be sent calls, and must not be started anew."""
+    async with served.channel() as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        readiness = health_pb2.HealthCheckRequest(service="readiness")
+        liveness = health_pb2.HealthCheckRequest(service="liveness")
+        before = await health.Check(readiness)
+        await served.server.set_ready(False)
+
+        unready = await health.Check(readiness)
+        alive = await health.Check(liveness)
+
+    assert before.status == SERVING
+    assert unready.status == NOT_SERVING
+    assert alive.status == SERVING
+
+
 async def test_an_unknown_service_has_no_health(served: Served) -> None:
     async with served.channel() as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)

@@ -231,15 +231,14 @@ async def test_health_readiness_and_metrics_are_served(tmp_path: Path) -> None:
     assert 'holdfast_store_requests_total{operation="promise.create",status="200"} 1.0' in metrics
     assert 'resonate_request_total{kind="promise.create",status="200"} 1.0' in metrics
     assert "holdfast_store_members 1.0" in metrics
-    assert 'holdfast_build_info{python="' in metrics
+    assert 'holdfast_build_info{component="' in metrics
 
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "code", "words"),
     [
-        (["check"], {}, 2, "check is not available yet"),
-        (["export"], {}, 2, "export is not available yet"),
-        (["import"], {}, 2, "import is not available yet"),
+        (["check"], {"database_url": "memory:"}, 2, "memory: keeps nothing"),
+        (["export"], {}, 2, "the following arguments are required: FILE"),
         (["serve"], {"lisen": "x"}, 2, "the nearest one is HOLDFAST_STORE_LISTEN"),
         (["serve"], {"value_bytes_max": "9999999"}, 2, "whole number from 1024 to 1966080"),
         (["serve"], {"stream_grace_ms": "x"}, 2, "from 0 to 3600000, or off"),

@@ -11,6 +11,7 @@ from holdfast.core.records import (
 )
 from holdfast.core.requests import (
     PromiseCreate,
+    PromiseRecord,
     PromiseSettle,
     TaskCreate,
     TaskFence,
@@ -21,10 +22,17 @@ from holdfast.core.requests import (
 def _born_at_now_or_at_its_deadline(step: Step, promise: Promise) -> bool:
     if promise.state is PromiseState.PENDING:
         return promise.created_at_ms == step.now_ms < promise.timeout_at_ms
+    if _is_by_a_record(step) and promise.created_at_ms < promise.timeout_at_ms:
+        return promise.created_at_ms == promise.settled_at_ms == step.now_ms
     return (
         promise.created_at_ms == promise.settled_at_ms == promise.timeout_at_ms <= step.now_ms
         and promise.state is deadline_verdict(promise.tags)
     )
+
+
+def _is_by_a_record(step: Step) -> bool:
+    request = step.request
+    return isinstance(request, TaskFence) and isinstance(request.action, PromiseRecord)
 
 
 def _born_by_a_create(step: Step, _: Promise) -> bool:
@@ -36,7 +44,11 @@ def _born_without_obligations(step: Step, promise: Promise) -> bool:
 
 
 PROMISE_BIRTH_RULES: tuple[StepRule[Promise], ...] = (
-    StepRule("T4", "born pending now, or settled at its deadline", _born_at_now_or_at_its_deadline),
+    StepRule(
+        "T4",
+        "born pending now, settled by a record, or at its deadline",
+        _born_at_now_or_at_its_deadline,
+    ),
     StepRule("T5", "born without obligations", _born_without_obligations),
     StepRule("T8", "only a create makes promises", _born_by_a_create),
 )

@@ -56,8 +56,8 @@ TASK_BIRTH_RULES: tuple[StepRule[Task], ...] = (
     StepRule("T11", "a new lease ends a ttl from now", _born_lease_ends_a_ttl_from_now),
 )
 
-_ANY_SETTLEMENT = frozenset({PromiseSettle, TaskFulfill, TaskFence})
-_SETTLEMENT_BY_OTHERS = frozenset({PromiseSettle, TaskFence})
+_ANY_SETTLEMENT: frozenset[type[Request]] = frozenset({PromiseSettle, TaskFulfill, TaskFence})
+_SETTLEMENT_BY_OTHERS: frozenset[type[Request]] = frozenset({PromiseSettle, TaskFence})
 
 EDGES: Mapping[tuple[TaskState, TaskState], frozenset[type[Request]]] = {
     (TaskState.PENDING, TaskState.ACQUIRED): frozenset({TaskAcquire, TaskCreate}),

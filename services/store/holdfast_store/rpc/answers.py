@@ -1,11 +1,12 @@
 """Records and outcomes to messages, built in place: an assigned message would be copied."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Final
 
+from holdfast.core.brief import Told
 from holdfast.core.membership import TaskOffer, TaskPush
 from holdfast.core.records import Preload, Promise, PromiseState, Task, TaskState, Value
-from holdfast.core.requests import Done, Outcome, Refusal
+from holdfast.core.requests import Done, Outcome, Refusal, Request
 from holdfast.v1 import common_pb2, workers_pb2
 
 _PROMISE_STATES: Final = {
@@ -33,29 +34,41 @@ _ANSWER_TOO_LARGE: Final = Refusal(
 )
 
 
-def answer_bytes(correlation_id: int, outcomes: Sequence[Outcome]) -> bytes:
-    """Encode a whole `ConnectResponse` with one chain's results.
+def answer_bytes(
+    correlation_id: int, outcomes: Sequence[Outcome], asked: Sequence[Request] = ()
+) -> bytes:
+    """Encode a whole `ConnectResponse` with one chain's results, in brief as far as it was `asked`.
 
     Messages of one kind may be joined byte by byte: repeated fields add up. One that would not
     fit into a message loses its preloads first, which are hints; then the results, whose
     operations took effect, are answered as failures whose effect is unknown.
     """
-    data = _chain_result(correlation_id, outcomes, with_preload=True)
+    data = _chain_result(correlation_id, outcomes, asked, with_preload=True)
     if len(data) > MESSAGE_BYTES_MAX:
-        data = _chain_result(correlation_id, outcomes, with_preload=False)
+        data = _chain_result(correlation_id, outcomes, asked, with_preload=False)
     if len(data) > MESSAGE_BYTES_MAX:
         data = _chain_result(
-            correlation_id, [_ANSWER_TOO_LARGE] * len(outcomes), with_preload=False
+            correlation_id, [_ANSWER_TOO_LARGE] * len(outcomes), (), with_preload=False
         )
     return data
 
 
-def _chain_result(correlation_id: int, outcomes: Sequence[Outcome], *, with_preload: bool) -> bytes:
+def _chain_result(
+    correlation_id: int,
+    outcomes: Sequence[Outcome],
+    asked: Sequence[Request],
+    *,
+    with_preload: bool,
+) -> bytes:
     message = workers_pb2.ConnectResponse()
     result = message.results.add()
     result.correlation_id = correlation_id
     add = result.results.add
-    for outcome in outcomes:
+    told = Told()
+    for request, outcome in zip(asked, outcomes, strict=False):
+        at_ms = told.instant_for(request, outcome)
+        write_outcome(add(), outcome, with_preload=with_preload, as_asked_at_ms=at_ms)
+    for outcome in outcomes[len(asked) :]:
         write_outcome(add(), outcome, with_preload=with_preload)
     return message.SerializeToString()
 
@@ -91,19 +104,26 @@ def settled_bytes(promise: Promise) -> bytes:
 
 
 def write_outcome(
-    target: workers_pb2.OperationResult, outcome: Outcome, *, with_preload: bool = True
+    target: workers_pb2.OperationResult,
+    outcome: Outcome,
+    *,
+    with_preload: bool = True,
+    as_asked_at_ms: int | None = None,
 ) -> None:
     """Fill a result; a skipped operation leaves it as it is, with status 0."""
     if isinstance(outcome, Done):
         target.status = outcome.status
         if outcome.promise is not None:
-            write_promise(target.promise, outcome.promise)
+            if as_asked_at_ms is None:
+                write_promise(target.promise, outcome.promise)
+            else:
+                target.as_asked_at_ms = as_asked_at_ms
         if outcome.task is not None:
             write_task(target.task, outcome.task)
         if outcome.created:
             target.created = True
         if outcome.action is not None:
-            write_outcome(target.action, outcome.action)
+            write_outcome(target.action, outcome.action, as_asked_at_ms=as_asked_at_ms)
         if outcome.preload is not None and with_preload:
             write_preload(target.preload, outcome.preload)
     elif isinstance(outcome, Refusal):
@@ -122,12 +142,17 @@ def write_promise(target: common_pb2.Promise, promise: Promise) -> None:
     value = promise.value
     if value.data is not None or value.headers is not None:
         _write_value(target.value, value)
-    if promise.tags:
-        target.tags.update(promise.tags)
+    _write_map(target.tags, promise.tags)
     target.timeout_at_ms = promise.timeout_at_ms
     target.created_at_ms = promise.created_at_ms
     if promise.settled_at_ms is not None:
         target.settled_at_ms = promise.settled_at_ms
+
+
+def _write_map(target: MutableMapping[str, str], source: Mapping[str, str]) -> None:
+    # Faster than `update`, which asks first what kind of object it is given.
+    for name, text in source.items():
+        target[name] = text
 
 
 def _write_value(target: common_pb2.Value, value: Value) -> None:
@@ -135,7 +160,7 @@ def _write_value(target: common_pb2.Value, value: Value) -> None:
         target.data = value.data
     if value.headers is not None:
         target.headers.SetInParent()
-        target.headers.entries.update(value.headers)
+        _write_map(target.headers.entries, value.headers)
 
 
 def write_task(target: common_pb2.Task, task: Task) -> None:

@@ -12,6 +12,7 @@ from holdfast.core.records import EMPTY, PromiseState, ReleaseReason, Value, Wai
 from holdfast.core.requests import (
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -141,6 +142,15 @@ def promise_settle_of(message: promises_pb2.PromisesSettleRequest) -> PromiseSet
     )
 
 
+def promise_record_of(message: tasks_pb2.PromiseRecord) -> PromiseRecord:
+    """Read a create together with its settle."""
+    return PromiseRecord(
+        create=promise_create_of(message.create),
+        state=_PROMISE_STATES.get(message.state, PromiseState.PENDING),
+        value=value_of(message.value) if message.HasField("value") else EMPTY,
+    )
+
+
 def register_callback_of(
     message: promises_pb2.PromisesRegisterCallbackRequest,
 ) -> PromiseRegisterCallback:
@@ -211,14 +221,18 @@ def task_suspend_of(message: tasks_pb2.TasksSuspendRequest) -> TaskSuspend:
 
 def task_fence_of(message: tasks_pb2.TasksFenceRequest) -> TaskFence:
     """Read a task.fence."""
-    action: PromiseCreate | PromiseSettle
+    action: PromiseCreate | PromiseSettle | PromiseRecord
     match message.WhichOneof("action"):
+        case "record":
+            action = promise_record_of(message.record)
         case "create":
             action = promise_create_of(message.create)
         case "settle":
             action = promise_settle_of(message.settle)
         case _:
-            raise Malformed("action_required", "action must be set to a create or a settle")
+            raise Malformed(
+                "action_required", "action must be set to a create, a settle or a record"
+            )
     return TaskFence(
         id=message.id,
         version=message.version,

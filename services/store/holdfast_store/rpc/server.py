@@ -41,6 +41,12 @@ SERVICES: Final = tuple(
     )
 )
 
+# Names for probes, which ask grpc.health.v1.Health about one service: whether calls should be sent
+# here, which the database has a say in, and whether this process answers at all. Starting a store
+# anew does not bring a database back, so a probe that restarts must not ask the first question.
+READINESS: Final = "readiness"
+LIVENESS: Final = "liveness"
+
 # A peer that vanished without closing its connection is noticed within 20 s: 10 s of silence, and
 # 10 s without an answer to a ping.
 OPTIONS: Final = (
@@ -110,6 +116,7 @@ class RpcServer:
     async def start(self, listen: Address) -> None:
         """Listen; raises `CannotListen`. Health says NOT_SERVING until `set_ready`."""
         await self.set_ready(False)
+        await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         try:
             port = self._server.add_insecure_port(str(listen))
         except RuntimeError as error:
@@ -125,7 +132,7 @@ class RpcServer:
             if ready
             else health_pb2.HealthCheckResponse.NOT_SERVING
         )
-        for name in ("", *SERVICES):
+        for name in ("", READINESS, *SERVICES):
             await self._health.set(name, status)
 
     async def stop(self, *, grace_s: float) -> None:

@@ -54,8 +54,11 @@ class MemberStream:
     Invariant: each chain gets exactly one result, and results leave in the order of answering.
     """
 
-    def __init__(self, engine: Engine, *, limits: StreamLimits, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self, engine: Engine, *, limits: StreamLimits, stopwatch: Stopwatch, brief: bool = False
+    ) -> None:
         self._engine = engine
+        self._brief = brief
         self._limits = limits
         self._stopwatch = stopwatch
         self._session: Session | None = None
@@ -178,7 +181,7 @@ class MemberStream:
         """Put a chain's results into the buffer."""
         self._in_flight -= 1
         self._stopwatch.requests_took([type(request) for request in requests], seconds)
-        self._put(answer_bytes(correlation_id, outcomes))
+        self._put(answer_bytes(correlation_id, outcomes, requests if self._brief else ()))
 
     # Out
 

@@ -84,7 +84,12 @@ class Workers:
             await abort(context, _STOPPING)
         if len(self._streams) >= self._members_max:
             await abort(context, _too_many_members(self._members_max))
-        stream = MemberStream(self._engine, limits=self._limits, stopwatch=self._stopwatch)
+        stream = MemberStream(
+            self._engine,
+            limits=self._limits,
+            stopwatch=self._stopwatch,
+            brief=message.hello.brief,
+        )
         try:
             stream.joined(self._engine.connect(member, stream))
         except BadMember as flaw:

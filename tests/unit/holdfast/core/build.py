@@ -18,6 +18,7 @@ from holdfast.core.requests import (
     Done,
     Outcome,
     PromiseCreate,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -116,7 +117,22 @@ def suspend(
     return TaskSuspend(id=task_id, version=version, actions=actions, wait_mode=mode)
 
 
-def fence(task_id: str, version: int, action: PromiseCreate | PromiseSettle) -> TaskFence:
+def record(
+    promise_id: str,
+    state: str = "resolved",
+    data: str | None = None,
+    *,
+    tags: Mapping[str, str] | None = None,
+    timeout_at_ms: int = FAR,
+) -> PromiseRecord:
+    """Build what a fence may do to a promise that is over already."""
+    made = create(promise_id, tags or {}, timeout_at_ms=timeout_at_ms)
+    return PromiseRecord(create=made, state=PromiseState(state), value=value(data))
+
+
+def fence(
+    task_id: str, version: int, action: PromiseCreate | PromiseSettle | PromiseRecord
+) -> TaskFence:
     """Build task.fence."""
     return TaskFence(id=task_id, version=version, action=action)
 

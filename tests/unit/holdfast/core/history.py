@@ -63,6 +63,7 @@ from tests.unit.holdfast.core.build import (
     fulfill,
     heartbeat,
     listener,
+    record,
     settle,
     suspend,
     task_create,
@@ -233,6 +234,11 @@ class History:
     def fence_settle(self, choice: int, drift: int, settled: int, state: str) -> None:
         task_id = self.a_task(choice, HELD)
         action = settle(self.a_promise(settled), state, data="fenced")
+        self.perform(fence(task_id, self.version(task_id, drift), action))
+
+    def fence_record(self, choice: int, drift: int, promise_id: str, span: int, state: str) -> None:
+        task_id = self.a_task(choice, HELD)
+        action = record(promise_id, state, data="over", timeout_at_ms=self.now_ms + span)
         self.perform(fence(task_id, self.version(task_id, drift), action))
 
     def heartbeat(self, pid: str, first: int, second: int, drift: int) -> None:
@@ -413,6 +419,7 @@ MOVES: Mapping[str, tuple[int, tuple[Sequence[object], ...]]] = {
     "suspend_badly": (1, (CHOICES, CHOICES)),
     "fence_create": (4, (CHOICES, DRIFTS, IDS, TAGS, SPANS)),
     "fence_settle": (3, (CHOICES, DRIFTS, CHOICES, VERDICTS)),
+    "fence_record": (2, (CHOICES, DRIFTS, IDS, SPANS, VERDICTS)),
     "heartbeat": (2, (PIDS, CHOICES, CHOICES, DRIFTS)),
     "halt": (3, (CHOICES, [None, None, 0, 1])),
     "continue_": (2, (CHOICES,)),

@@ -6,8 +6,9 @@ also tests the closure of keys and the changes, and breaks on the first violated
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Self, TypeVar
+
+from msgspec.structs import replace
 
 from holdfast.core import steps
 from holdfast.core.decide import Keys, decide, decide_chain

@@ -1,8 +1,9 @@
 """Stored rows at one instant, sound by themselves, that tests combine and break."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from holdfast.core.checks.snapshot import State, Violation
 from holdfast.core.records import Callback, Promise, PromiseState, Task, TaskState, Unblock

@@ -5,9 +5,10 @@ name inside a module of the core; the checks keep their own, so that they judge 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core import promise as promises
 from holdfast.core import steps

@@ -1,6 +1,9 @@
 """Every transition invariant can be broken, and is then found."""
 
-from dataclasses import dataclass, replace
+import dataclasses
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from holdfast.core.checks import obligation_steps, promise_steps, task_steps
 from holdfast.core.checks.step import REQUEST_RULES
@@ -22,6 +25,7 @@ from tests.unit.holdfast.core.build import (
     fence,
     fulfill,
     heartbeat,
+    record,
     settle,
     suspend,
     task_create,
@@ -88,6 +92,11 @@ WAIT_B = replace(WAIT, awaited="b")
 RELEASED = replace(PENDING, paced_until_ms=NOW_MS + 100)
 
 GOOD_WAYS = [
+    Way(
+        before=store(RUN, HELD),
+        after=store(RUN, HELD, replace(ENDED_NOW, created_at_ms=NOW_MS)),
+        request=fence("x", 1, record("a", "rejected")),
+    ),
     Way(before=NOTHING, after=store(BORN), request=create("a")),
     Way(before=NOTHING, after=store(RUN_BORN, TASK_BORN), request=create("x")),
     Way(before=NOTHING, after=store(RUN_BORN, HELD), request=task_create("x")),
@@ -156,6 +165,18 @@ BAD_WAYS = [
     ),
     Way(rule="T4", before=NOTHING, after=store(AWAITED)),
     Way(rule="T4", before=NOTHING, after=store(SETTLED)),
+    Way(
+        rule="T4",
+        before=store(RUN, HELD),
+        after=store(RUN, HELD, replace(ENDED_NOW, created_at_ms=NOW_MS)),
+        request=fence("x", 1, create("a")),
+    ),
+    Way(
+        rule="T4",
+        before=store(RUN, HELD),
+        after=store(RUN, HELD, replace(ENDED_NOW, created_at_ms=NOW_MS - 1)),
+        request=fence("x", 1, record("a", "rejected")),
+    ),
     Way(
         rule="T4", before=store(AWAITED), after=store(replace(ENDED_NOW, settled_at_ms=NOW_MS - 1))
     ),
@@ -428,7 +449,7 @@ def test_a_step_that_changes_nothing_breaks_nothing() -> None:
     way = Way(before=state, after=state, request=fulfill("x", 9))
 
     assert way.violations() == []
-    assert replace(way, request=PromiseGet(id="a")).violations() == []
+    assert dataclasses.replace(way, request=PromiseGet(id="a")).violations() == []
 
 
 def test_any_pair_of_states_is_judged_without_an_error() -> None:

@@ -1,7 +1,8 @@
 """What a batch must save, where the machine's tables would not show a difference."""
 
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from holdfast.core.working_set import WorkingSet
 from tests.unit.holdfast.core.rows import (

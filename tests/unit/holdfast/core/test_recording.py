@@ -1,0 +1,99 @@
+"""Promises that are made and settled in one write, because they were over before (§13)."""
+
+import pytest
+
+from holdfast.core.records import DELAY, Promise, PromiseState
+from holdfast.core.requests import SKIPPED, PromiseGet, PromiseRecord, TaskFence
+from tests.unit.holdfast.core.build import (
+    EXT,
+    code_of,
+    create,
+    done,
+    fence,
+    fulfill,
+    promise_of,
+    record,
+    settle,
+    status_of,
+    suspend,
+    task_create,
+    value,
+)
+from tests.unit.holdfast.core.machine import Machine, wire
+
+
+@pytest.fixture
+def machine() -> Machine:
+    """An external `a`, and task `x` whose lease ends at 100."""
+    machine = Machine()
+    machine.do(create("a", EXT), now_ms=0)
+    machine.do(task_create("x", ttl_ms=100), now_ms=0)
+    return machine
+
+
+def test_a_record_makes_and_settles_at_one_instant(machine: Machine) -> None:
+    outcome = done(machine.do(fence("x", 1, record("x.1", "rejected", "over")), now_ms=7))
+
+    made = done(outcome.action)
+    assert made.created
+    assert promise_of(made) == Promise(
+        id="x.1",
+        state=PromiseState.REJECTED,
+        value=value("over"),
+        timeout_at_ms=create("x.1").timeout_at_ms,
+        created_at_ms=7,
+        settled_at_ms=7,
+    )
+    assert wire(promise_of(made)) == wire(machine.promise("x.1"))
+
+
+def test_a_record_of_what_exists_only_settles_it(machine: Machine) -> None:
+    machine.do(create("x.1", EXT, param="first"), now_ms=1)
+    machine.do(task_create("y"), now_ms=1)
+    machine.do(suspend("y", 1, "x.1"), now_ms=1)
+
+    found = done(done(machine.do(fence("x", 1, record("x.1", data="over")), now_ms=2)).action)
+
+    promise = promise_of(found)
+    assert not found.created
+    assert (promise.param.data, promise.value.data, promise.created_at_ms) == (b"first", b"over", 1)
+    assert machine.task("y").state == "pending"
+
+
+def test_a_record_of_what_is_settled_changes_nothing_and_ends_the_chain(machine: Machine) -> None:
+    machine.do(settle("a", "rejected", "first"), now_ms=1)
+    relied_on = TaskFence(id="x", version=1, action=record("a", data="second"), required=True)
+
+    outcomes = machine.chain(relied_on, fulfill("x", 1), now_ms=2)
+
+    assert promise_of(done(outcomes[0]).action).value.data == b"first"
+    assert outcomes[1] == SKIPPED
+    assert machine.task("x").state == "acquired"
+
+
+def test_a_record_behind_its_deadline_finds_the_timeout(machine: Machine) -> None:
+    outcome = done(machine.do(fence("x", 1, record("x.1", timeout_at_ms=5)), now_ms=5))
+
+    assert promise_of(outcome.action).state == "rejected_timedout"
+    assert promise_of(outcome.action).value.data is None
+
+
+@pytest.mark.parametrize(
+    ("flawed", "code"),
+    [
+        (record("x.1", "rejected_timedout"), "invalid_state"),
+        (record("x.1", tags={DELAY: "5"}), "invalid_delay"),
+    ],
+)
+def test_a_flawed_record_makes_nothing(machine: Machine, flawed: PromiseRecord, code: str) -> None:
+    outcome = done(machine.do(fence("x", 1, flawed), now_ms=1))
+
+    assert code_of(outcome.action) == code
+    assert status_of(machine.do(PromiseGet(id="x.1"), now_ms=1)) == 404
+
+
+def test_a_record_needs_the_lease(machine: Machine) -> None:
+    machine.tick(100)
+
+    assert status_of(machine.do(fence("x", 1, record("x.1")), now_ms=100)) == 409
+    assert status_of(machine.do(PromiseGet(id="x.1"), now_ms=100)) == 404
