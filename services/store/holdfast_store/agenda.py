@@ -59,3 +59,7 @@ class Agenda:
         for key, at_ms in found.items():
             heappush(self._heap, (at_ms, key))
         return list(found)
+
+    def entries(self, limit: int) -> list[tuple[int, str]]:
+        """So many instants and keys, earliest first; they stay where they are."""
+        return [(self._at_ms[key], key) for key in self.first(limit)]

@@ -4,20 +4,32 @@ Free of I/O: rows come in loaded, decisions and placements go out. The engine lo
 answers around it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from holdfast.core import steps
 from holdfast.core import task as tasks
 from holdfast.core.decide import Keys, decide_chain
 from holdfast.core.membership import DeliveryMode, Member, TaskOffer
 from holdfast.core.profile import Profile, Undeliverable
-from holdfast.core.records import Preload, Promise, Task, TaskState, Unblock, project
+from holdfast.core.records import (
+    Preload,
+    Promise,
+    PromiseState,
+    Task,
+    TaskState,
+    Unblock,
+    project,
+)
 from holdfast.core.requests import Done, Outcome, Refusal, Request, TaskAcquire, TaskCreate
 from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.backlog import NO_LOOKS, Looks, Seen
 from holdfast_store.members import Members, NotPlaced, Seat
 from holdfast_store.observer import Observer
 from holdfast_store.storage import CommitOutcomeUnknown, Loaded, Plan, StorageError
+from holdfast_store.suspects import NO_ROWS, DueRows, Suspects
 
 Answer = Callable[[Sequence[Outcome]], None]
 
@@ -30,6 +42,7 @@ class Entry:
     answer: Answer
     tail: Sequence[Outcome] = ()
     """Outcomes of operations behind the chain, refused at the door."""
+    is_answered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +62,41 @@ class Batch:
 
     entries: list[Entry] = field(default_factory=list)
     due: bool = False
+    """Whether it sweeps what is due, but for the suspects."""
+    suspects: DueRows = NO_ROWS
+    """Due rows that are swept by themselves, since the database refused them among others."""
     lost: list[Gone] = field(default_factory=list)
-    wanted: dict[str, int] = field(default_factory=dict)
-    """Groups whose waiting tasks are looked at, and how many of them."""
+    looks: Looks = NO_LOOKS
+    """Waiting tasks that are looked at."""
 
     @property
     def has_background(self) -> bool:
         """Whether it does anything that no caller asked for."""
-        return bool(self.due or self.lost or self.wanted)
+        return bool(self.due or self.suspects.ids or self.lost or self.looks)
+
+    def __bool__(self) -> bool:
+        """Whether it does anything."""
+        return bool(self.entries) or self.has_background
+
+    def parts(self) -> "list[Batch]":
+        """Take it apart, to find what the database refuses; a part that is alone stays one.
+
+        What the clock caused goes apart first: a row that the database refuses must neither cost
+        a caller its answer, nor keep other background work from being done.
+        """
+        background = [Batch(lost=[gone]) for gone in self.lost]
+        background += [Batch(looks=looks) for looks in self.looks.apart()]
+        if self.due:
+            background.append(Batch(due=True))
+        if self.suspects.ids:
+            background.append(Batch(suspects=self.suspects))
+        if not self.entries:
+            return background
+        if background:
+            return [Batch(entries=self.entries), *background]
+        middle = len(self.entries) // 2
+        halves = (self.entries[:middle], self.entries[middle:])
+        return [Batch(entries=half) for half in halves if half]
 
 
 @dataclass(slots=True)
@@ -67,8 +107,11 @@ class Decided:
     pushes: list[tuple[Seat, Task]] = field(default_factory=list)
     offers: list[tuple[Seat, TaskOffer]] = field(default_factory=list)
     settled: list[tuple[Seat, Promise]] = field(default_factory=list)
-    looks: dict[str, list[NotPlaced | None]] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    """Per group what a look at its waiting tasks found."""
     step_counts: dict[str, int] = field(default_factory=dict)
+    lateness_ms: list[int] = field(default_factory=list)
+    """How late the sweep came to each deadline and each lease that it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +128,16 @@ class Decider:
     """Plans and decides batches for the members that are connected."""
 
     def __init__(
-        self, members: Members, *, profile: Profile, observer: Observer, due_max: int
+        self,
+        members: Members,
+        suspects: Suspects,
+        *,
+        profile: Profile,
+        observer: Observer,
+        due_max: int,
     ) -> None:
         self._members = members
+        self._suspects = suspects
         self._profile = profile
         self._observer = observer
         self._due_max = due_max
@@ -100,16 +150,20 @@ class Decider:
             for request in entry.chain:
                 keys.add(request)
         keys.pids.update(gone.pid for gone in batch.lost)
+        keys.ids.update(batch.suspects.ids)
         return Plan(
             ids=keys.ids,
             pids=keys.pids,
             due_max=self._due_max if batch.due else 0,
-            queued=batch.wanted,
+            due_skip=self._suspects.skipped if batch.due else (),
+            queued=batch.looks.oldest,
+            behind=batch.looks.behind,
         )
 
     def decide(self, batch: Batch, loaded: Loaded) -> Decided:
         """Decide what lost members leave, then operations, then what is due, then placement."""
         ws, now_ms, profile = loaded.working_set, loaded.now_ms, self._profile
+        seen = _seen(ws, loaded.queued)
         # Leases are given back before anything else: an operation of this batch may take a new
         # one for the same process, and that one stands.
         lost = sum(
@@ -119,27 +173,34 @@ class Decider:
             for gone in batch.lost
         )
         decided = Decided(
-            [decide_chain(ws, e.chain, now_ms=now_ms, profile=profile) for e in batch.entries]
+            [decide_chain(ws, e.chain, now_ms=now_ms, profile=profile) for e in batch.entries],
+            seen=seen,
         )
-        counts = decided.step_counts
-        counts["lost"] = lost
-        if loaded.due_promises:
-            counts["promise_timeout"] = steps.expire_promises(
-                ws, loaded.due_promises, now_ms=now_ms
-            )
-        if loaded.due_tasks:
-            counts["lease_expiry"] = steps.expire_leases(ws, loaded.due_tasks, now_ms=now_ms)
-            self._members.forget(loaded.due_tasks)
+        decided.step_counts["lost"] = lost
+        self._sweep(ws, batch, loaded, decided)
+        self._place(ws, loaded, decided)
+        return decided
+
+    def _sweep(self, ws: WorkingSet, batch: Batch, loaded: Loaded, decided: Decided) -> None:
+        """Do what is due, and dispatch what became ready in this very batch."""
+        now_ms, counts = loaded.now_ms, decided.step_counts
+        due_promises = (*loaded.due_promises, *batch.suspects.promises)
+        due_tasks = (*loaded.due_tasks, *batch.suspects.tasks)
+        if due_promises:
+            decided.lateness_ms += _late_deadlines(ws, due_promises, now_ms)
+            counts["promise_timeout"] = steps.expire_promises(ws, due_promises, now_ms=now_ms)
+        if due_tasks:
+            decided.lateness_ms += _late_leases(ws, due_tasks, now_ms)
+            counts["lease_expiry"] = steps.expire_leases(ws, due_tasks, now_ms=now_ms)
+            self._members.forget(due_tasks)
         ready = [
             t.id
             for t in ws.tasks_touched()
             if t.state is TaskState.PENDING and t.queued_at_ms is None
         ]
-        if ready or loaded.due_tasks:
-            ready += [i for i in loaded.due_tasks if i not in ready]
-            counts["dispatch"] = steps.dispatch(ws, ready, now_ms=now_ms, profile=profile)
-        self._place(ws, loaded, decided)
-        return decided
+        if ready or due_tasks:
+            ready += [i for i in due_tasks if i not in ready]
+            counts["dispatch"] = steps.dispatch(ws, ready, now_ms=now_ms, profile=self._profile)
 
     def _place(self, ws: WorkingSet, loaded: Loaded, decided: Decided) -> None:
         """Give waiting tasks to members, oldest first, within this transaction."""
@@ -150,19 +211,12 @@ class Decider:
         for task_id in (*loaded.queued, *fresh):
             task = ws.task(task_id)
             promise = ws.promise(task_id)
-            if task is None or promise is None:
-                continue
-            if task.queued_at_ms is None:
-                # Settled or taken by an operation of this very batch: its place in the look is
-                # free, so that there may be more behind the last one.
-                if task_id in seen:
-                    decided.looks.setdefault(task.address.group, []).append(None)
+            if task is None or promise is None or task.queued_at_ms is None:
                 continue
             placed = self._members.place(task, promise)
-            if task_id in seen:
-                result = placed if isinstance(placed, NotPlaced) else None
-                decided.looks.setdefault(task.address.group, []).append(result)
             if not isinstance(placed, NotPlaced):
+                if task_id in seen:
+                    decided.seen[task.address.group].placed += 1
                 self._hand_over(ws, task, placed, loaded.now_ms, decided)
             elif placed is NotPlaced.NO_MEMBER and self._drops:
                 # The retry timer brings the message back, as in stores that hold nothing (§0.4).
@@ -190,6 +244,11 @@ class Decider:
         else:  # its deadline passed a moment ago: the sweep settles it
             self._members.unplace(seat)
 
+    def undo(self, decided: Decided) -> None:
+        """Take back what was placed by a transaction that did not commit."""
+        for seat, _ in (*decided.pushes, *decided.offers):
+            self._members.unplace(seat)
+
     def unreachable(self, ws: WorkingSet, decided: Decided) -> list[Unblock]:
         """Split messages into those a connected member gets after the commit, and the rest."""
         kept = []
@@ -202,6 +261,38 @@ class Decider:
             else:
                 decided.settled.append((seat, promise))
         return kept
+
+
+def _seen(ws: WorkingSet, queued: Sequence[str]) -> dict[str, Seen]:
+    """Note how far a look came in the queue of each group, before anything is decided."""
+    seen: dict[str, Seen] = {}
+    for task_id in queued:
+        task = ws.task(task_id)
+        if task is None:
+            continue
+        found = seen.setdefault(task.address.group, Seen())
+        found.count += 1
+        if task.queued_at_ms is not None:  # another replica may have taken it a moment ago
+            found.last = (task.queued_at_ms, task_id)
+    return seen
+
+
+def _late_deadlines(ws: WorkingSet, ids: Iterable[str], now_ms: int) -> Iterator[int]:
+    """Yield how long ago the deadlines passed of promises that are about to be settled."""
+    for promise_id in ids:
+        promise = ws.promise(promise_id)
+        if promise is not None and promise.state is PromiseState.PENDING:
+            late_ms = now_ms - promise.timeout_at_ms
+            if late_ms >= 0:
+                yield late_ms
+
+
+def _late_leases(ws: WorkingSet, ids: Iterable[str], now_ms: int) -> Iterator[int]:
+    """Yield how long ago the leases ran out that are about to be ended."""
+    for task_id in ids:
+        task = ws.task(task_id)
+        if task is not None and task.lease_at_ms is not None and task.lease_at_ms <= now_ms:
+            yield now_ms - task.lease_at_ms
 
 
 def is_refused(outcome: Outcome) -> bool:

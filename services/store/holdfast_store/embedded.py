@@ -12,12 +12,18 @@ from typing import Protocol
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise
 from holdfast.core.requests import Outcome, Request
+from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine, Session
 from holdfast_store.loops.timers import Timers
 from holdfast_store.observer import NullObserver
 from holdfast_store.storages import migrate, open_storage
 
+log = get_logger(__name__)
+
 SLOW_POLL_S = 30.0
+
+RESTART_PAUSE_S = 1.0
+"""Pause before timers that broke run again, so that a lasting defect does not fill the log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +95,7 @@ class EmbeddedStore:
         # The file has one owner, and this process has just become it: every lease in it belongs
         # to a process that is gone.
         self._engine.take_leases_from(await self._storage.lease_holders())
-        self._timers = asyncio.create_task(timers.run(), name="timers")
+        self._timers = asyncio.create_task(_keep_running(timers), name="timers")
         self._session = self._engine.connect(member, _Inbox(receiver))
         receiver.on_connected()
 
@@ -135,6 +141,19 @@ class EmbeddedStore:
     def _joined(self) -> Session:
         assert self._session is not None, "start the store before using it"
         return self._session
+
+
+async def _keep_running(timers: Timers) -> None:
+    """Run the timers for good: a process of its own would end with them, and be started again.
+
+    Here it belongs to somebody else, whose sleeps must not last for ever because of a defect.
+    """
+    while True:
+        try:
+            await timers.run()
+        except Exception:
+            log.exception("timers_broke")
+        await asyncio.sleep(RESTART_PAUSE_S)
 
 
 def open_store(url: str) -> EmbeddedStore:

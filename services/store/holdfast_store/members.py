@@ -5,7 +5,7 @@ names, else to the one that ran it last (its cache is warm), else to the least l
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -13,14 +13,12 @@ from typing import Protocol
 from holdfast.core.ids import Address, flaw_of_text, parse_address
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise, Task
+from holdfast_store.backlog import Backlog, Looks, Seen
 
 WARM_TASKS_MAX = 65_536
 """Tasks whose last member is remembered; an older one is merely given to somebody else."""
 
 CREDITS_MAX = 1_000_000
-LOOK_MAX = 16_384
-"""Waiting tasks that one look may pass over in search of one that somebody can take."""
-
 GROUPS_MAX = 64
 FUNCTIONS_MAX = 10_000
 
@@ -102,30 +100,17 @@ class NotPlaced(Enum):
     """No fitting member is connected: only a new member may take the task."""
 
 
-@dataclass(slots=True)
-class _Backlog:
-    """What is known about a group's waiting tasks that this process did not place."""
-
-    waiting: bool = False
-    """A look at the waiting tasks may place one now."""
-    starved: bool = False
-    """Tasks may wait for a credit of the member that fits them."""
-    unmatched: bool = False
-    """Tasks may wait for a member that is not here."""
-    passed_over: int = 0
-    """How many of the oldest waiting tasks nobody could take, at the last look."""
-
-
 class Members:
     """The members of every group, and what their groups wait for.
 
-    Invariant: a seat is listed under its pid and under each of its groups, or nowhere.
+    Invariant: a seat is listed under its pid and under each of its groups, or nowhere; groups
+    without a seat are not remembered, since anybody may name one in a target.
     """
 
     def __init__(self) -> None:
         self._by_pid: dict[str, Seat] = {}
         self._by_group: dict[str, dict[str, Seat]] = {}
-        self._backlog: dict[str, _Backlog] = {}
+        self._backlog = Backlog()
         self._last_pid: OrderedDict[str, str] = OrderedDict()
 
     # Joining and leaving
@@ -141,17 +126,20 @@ class Members:
         self._by_pid[member.pid] = seat
         for group in member.groups:
             self._by_group.setdefault(group, {})[member.pid] = seat
-            backlog = self._backlog.setdefault(group, _Backlog())
-            backlog.waiting = backlog.waiting or backlog.unmatched or backlog.starved
-            backlog.passed_over = 0
+        self._offer_room(seat)
         return seat
 
     def admit(self, seat: Seat) -> None:
         """Let a member have tasks: what its process no longer holds has been given back."""
         seat.admitted = True
-        for group in seat.member.groups:
-            backlog = self._backlog.setdefault(group, _Backlog())
-            backlog.waiting = backlog.waiting or backlog.unmatched or backlog.starved
+        if self._by_pid.get(seat.member.pid) is seat:
+            self._offer_room(seat)
+
+    def _offer_room(self, seat: Seat) -> None:
+        """Have everything looked at that may wait for a member like this one."""
+        if seat.takes_tasks:
+            for group in seat.member.groups:
+                self._backlog.room_came(group, seat.credits)
 
     def leave(self, seat: Seat) -> bool:
         """Unseat a member; answer whether it was still seated."""
@@ -159,7 +147,11 @@ class Members:
             return False
         del self._by_pid[seat.member.pid]
         for group in seat.member.groups:
-            self._by_group[group].pop(seat.member.pid, None)
+            seats = self._by_group.get(group, {})
+            seats.pop(seat.member.pid, None)
+            if not seats:
+                self._by_group.pop(group, None)
+                self._backlog.forget(group)
         return True
 
     def is_seated(self, pid: str, instance: str) -> bool:
@@ -177,10 +169,7 @@ class Members:
         seat.held = max(0, seat.held - returned)
         seat.credits = min(seat.credits + returned, CREDITS_MAX)
         for group in seat.member.groups:
-            backlog = self._backlog.get(group)
-            if backlog is not None and backlog.starved and returned:
-                backlog.starved = False
-                backlog.waiting = True
+            self._backlog.credits_returned(group, returned)
 
     # Placing tasks
 
@@ -214,12 +203,9 @@ class Members:
         return () if seat is None else (seat,)
 
     def _not_placed(self, group: str, *, any_fitting: bool) -> NotPlaced:
-        backlog = self._backlog.setdefault(group, _Backlog())
         if any_fitting:
-            # Not `waiting`: that somebody else in the group has room does not help this task.
-            backlog.starved = True
+            self._backlog.starve(group)
             return NotPlaced.NO_CREDIT
-        backlog.unmatched = True
         return NotPlaced.NO_MEMBER
 
     def forget(self, task_ids: Iterable[str]) -> None:
@@ -239,49 +225,20 @@ class Members:
 
     # Waiting tasks
 
-    def expect_backlog(self, groups: Iterable[str]) -> None:
-        """Learn, at the start, that tasks of these groups wait in the database."""
-        for group in groups:
-            backlog = self._backlog.setdefault(group, _Backlog())
-            backlog.unmatched = True
-            backlog.waiting = backlog.waiting or bool(self._by_group.get(group))
+    def wanted(self) -> Looks:
+        """Choose which waiting tasks the next transaction looks at.
 
-    def wanted(self) -> dict[str, int]:
-        """Per group with waiting tasks and free credits: how many of the oldest to look at.
-
-        The look must be reported by `looked` or, when it failed, by `look_again`.
+        The looks must be reported by `looked` or, when the transaction failed, by `look_again`.
         """
-        wanted = {}
-        for group, backlog in self._backlog.items():
-            if not backlog.waiting:
-                continue
-            free = self.free_credits(group)
-            if free > 0:
-                wanted[group] = min(free + backlog.passed_over, LOOK_MAX)
-                backlog.waiting = False
-        return wanted
+        return self._backlog.wanted(self.free_credits)
 
-    def looked(
-        self, limits: Mapping[str, int], results: Mapping[str, Sequence[NotPlaced | None]]
-    ) -> None:
-        """Learn how a look at waiting tasks ended: per group one result per task found.
+    def looked(self, looks: Looks, seen: Mapping[str, Seen]) -> None:
+        """Learn what looks at waiting tasks found, by group."""
+        self._backlog.looked(looks, seen)
 
-        Behind a full look there may be more. It is worth another one if this one placed a task or
-        the next one reaches deeper; otherwise only a credit or a new member can change anything.
-        """
-        for group, limit in limits.items():
-            found = results.get(group, ())
-            backlog = self._backlog[group]
-            before = backlog.passed_over
-            backlog.passed_over = sum(r is not None for r in found)
-            progress = None in found or backlog.passed_over > before
-            if len(found) >= limit and progress:
-                backlog.waiting = True
-
-    def look_again(self, groups: Iterable[str]) -> None:
-        """Learn that a look failed with its transaction."""
-        for group in groups:
-            self._backlog[group].waiting = True
+    def look_again(self, looks: Looks) -> None:
+        """Learn that looks failed with their transaction."""
+        self._backlog.failed(looks)
 
     # Addresses and numbers
 

@@ -24,7 +24,15 @@ from holdfast.core.records import (
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.agenda import Agenda
 from holdfast_store.preloads import counted_bytes, fitting, rows_max
-from holdfast_store.storage import BatchRejected, InsertConflict, Loaded, Plan, QueueCounts
+from holdfast_store.storage import (
+    Armed,
+    BatchRejected,
+    Behind,
+    InsertConflict,
+    Loaded,
+    Plan,
+    QueueCounts,
+)
 
 R = TypeVar("R")
 
@@ -56,6 +64,10 @@ class MemoryStorage:
     async def next_due_at_ms(self) -> int | None:
         """Answer when the next promise or task is due; `None` when nothing is armed."""
         return self._rows.next_due_at_ms()
+
+    async def armed(self, *, limit: int) -> Armed:
+        """List so many promises and so many tasks, earliest instant first, due or not."""
+        return self._rows.armed(limit)
 
     async def queued_groups(self) -> frozenset[str]:
         """List groups with waiting execute messages."""
@@ -130,10 +142,11 @@ class _Rows:
         due_promises: list[str] = []
         due_tasks: list[str] = []
         if plan.due_max:
-            due_promises = self._deadlines.first(plan.due_max, until_ms=now_ms)
-            due_tasks = self._due.first(plan.due_max, until_ms=now_ms)
+            skip = frozenset(plan.due_skip)
+            due_promises = _first(self._deadlines, plan.due_max, skip, now_ms)
+            due_tasks = _first(self._due, plan.due_max, skip, now_ms)
             ids.update(due_promises, due_tasks)
-        queued = self._oldest_queued(plan.queued)
+        queued = self._oldest_queued(plan.queued, plan.behind)
         ids.update(queued)
         return Loaded(
             working_set=self._working_set(ids),
@@ -143,13 +156,21 @@ class _Rows:
             queued=queued,
         )
 
-    def _oldest_queued(self, limits: Mapping[str, int]) -> list[str]:
-        found = []
+    def _oldest_queued(self, limits: Mapping[str, int], behind: Behind | None) -> list[str]:
+        found: list[tuple[int, str]] = []
         for group, limit in limits.items():
             queue = self.queued.get(group)
             if queue is not None:
-                found += [(queue.at_ms(task_id), task_id) for task_id in queue.first(limit)]
-        return [task_id for _, task_id in sorted(found)]
+                found += queue.entries(limit)
+        found.sort()
+        if behind is not None and behind.group in self.queued:
+            # An agenda has no way in from the side; what a database finds by its index is counted
+            # off here. Nothing in memory grows so long that this matters.
+            queue = self.queued[behind.group]
+            place = (behind.queued_at_ms, behind.id)
+            further = [entry for entry in queue.entries(len(queue)) if entry > place]
+            found += further[: behind.limit]
+        return [task_id for _, task_id in found]
 
     def _working_set(self, ids: set[str]) -> WorkingSet:
         callbacks = [
@@ -183,6 +204,10 @@ class _Rows:
             promises=tuple(self.promises[promise_id] for promise_id in within),
             complete=len(within) == len(found),
         )
+
+    def armed(self, limit: int) -> Armed:
+        """List what the clock has something to do for, earliest first."""
+        return Armed(promises=self._deadlines.entries(limit), tasks=self._due.entries(limit))
 
     def next_due_at_ms(self) -> int | None:
         instants = (self._deadlines.next_at_ms(), self._due.next_at_ms())
@@ -303,6 +328,11 @@ class _Rows:
                     _take(self.outbox, address, promise_id)
                     dropped += 1
         return dropped
+
+
+def _first(agenda: Agenda, limit: int, skip: frozenset[str], until_ms: int) -> list[str]:
+    found = agenda.first(limit + len(skip), until_ms=until_ms)
+    return [key for key in found if key not in skip][:limit]
 
 
 def _present(table: Mapping[str, R], ids: Iterable[str]) -> list[R]:

@@ -23,11 +23,18 @@ from prometheus_client.registry import Collector
 from holdfast.core import requests
 from holdfast.core.requests import Request
 from holdfast_store.members import MemberStatus
+from holdfast_store.statistics import Queue
 
 SECONDS_BOUNDS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
 )
 """The default buckets of Prometheus clients, as the protocol's dashboard expects."""
+
+LATENESS_BOUNDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+    *(10.0, 30.0, 60.0, 300.0, 3600.0),
+)
+"""Down to the milliseconds of a good day, up to the hours that a store was away."""
 
 BATCH_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 COUNT_BOUNDS: Final = tuple(2.0**n for n in range(11))
@@ -50,6 +57,22 @@ OPERATIONS: Final[dict[type[Request], str]] = {
     requests.TaskContinue: "task.continue",
 }
 _BY_CLASS_NAME: Final = {cls.__name__: name for cls, name in OPERATIONS.items()}
+
+
+_OF_QUEUES: Final[tuple[tuple[str, str, Callable[[Queue], float]], ...]] = (
+    ("depth", "Tasks that are due and that no member has.", lambda q: q.due),
+    ("running", "Tasks that a member holds a lease on.", lambda q: q.running),
+    ("suspended", "Tasks that wait for a promise.", lambda q: q.suspended),
+    ("halted", "Tasks that wait for a person.", lambda q: q.halted),
+    (
+        "oldest_due_age_seconds",
+        "How long the oldest due task has waited; 0 without one.",
+        lambda q: q.oldest_due_age_ms / 1000,
+    ),
+    ("members", "Processes of the group that take tasks.", lambda q: q.members),
+    ("free_credits", "Tasks that the members of the group could take.", lambda q: q.free_credits),
+)
+"""Per group; beyond 200 groups the rest is summed up under the name `_other`."""
 
 
 class _Histogram:
@@ -81,6 +104,8 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         self.members: Callable[[], Sequence[MemberStatus]] = tuple
+        self.queues: Callable[[], Sequence[Queue] | None] = lambda: None
+        """Answers what waits per group, as it was read last; `None` while it cannot be known."""
         self.on_batch_failed: Callable[[], None] = lambda: None
         """Told at once when a transaction failed: the database may be away."""
         self._answered: Counter[tuple[str, int]] = Counter()
@@ -94,6 +119,9 @@ class Metrics(Collector):
         self._claimed: Counter[str] = Counter(execute=0, unblock=0)
         self._delivered: Counter[str] = Counter(success=0, error=0, dropped=0)
         self._steps: Counter[str] = Counter()
+        self._lateness = _Histogram(LATENESS_BOUNDS)
+        self._due_rows_refused = 0
+        self._due_rows_set_aside = 0
         self._statements = 0
         self._statements_lock = Lock()
 
@@ -132,6 +160,16 @@ class Metrics(Collector):
         """Count steps that the clock caused."""
         self._steps[kind] += count
 
+    def timers_swept(self, lateness_ms: Sequence[int]) -> None:
+        """Note how late deadlines and leases were ended."""
+        for late_ms in lateness_ms:
+            self._lateness.observe(late_ms / 1000)
+
+    def due_rows_set_aside(self, *, refused: int, now: int) -> None:
+        """Count due rows that the database refused, and keep how many are set aside."""
+        self._due_rows_refused += refused
+        self._due_rows_set_aside = now
+
     def count_statement(self, _text: str) -> None:
         """Count a statement; called on the thread that runs it."""
         with self._statements_lock:
@@ -152,7 +190,9 @@ class Metrics(Collector):
         yield from self._requests()
         yield from self._batches()
         yield from self._messages()
+        yield from self._timers()
         yield from self._now()
+        yield from self._queues()
 
     def _requests(self) -> Iterator[Metric]:
         answered = [
@@ -211,6 +251,33 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "resonate_schedule_promises", "Promises created by schedules; none yet.", 0
         )
+
+    def _timers(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(
+            "holdfast_store_timer_lateness_seconds",
+            "Time from a deadline, or the end of a lease, to the sweep that ended it.",
+        )
+        family.add_metric([], self._lateness.buckets(), self._lateness.total)
+        yield family
+        yield CounterMetricFamily(
+            "holdfast_store_due_rows_refused",
+            "Due rows that the database refused by themselves, each try counted.",
+            self._due_rows_refused,
+        )
+        yield GaugeMetricFamily(
+            "holdfast_store_due_rows_set_aside",
+            "Due rows that wait for another try since the database refused them; the log has ids.",
+            self._due_rows_set_aside,
+        )
+
+    def _queues(self) -> Iterator[Metric]:
+        """Write the last reading out; without one there are no series, rather than wrong ones."""
+        queues = self.queues() or ()
+        for name, help_, value_of in _OF_QUEUES:
+            family = GaugeMetricFamily(f"holdfast_store_queue_{name}", help_, labels=["group"])
+            for queue in queues:
+                family.add_metric([queue.group], value_of(queue))
+            yield family
 
     def _now(self) -> Iterator[Metric]:
         members = self.members()

@@ -1,5 +1,6 @@
 """What the engine tells whoever counts: one call per event, no ids, values from closed sets."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 
@@ -24,6 +25,12 @@ class Observer(Protocol):
     def steps_ran(self, *, kind: str, count: int) -> None:
         """Count steps: `promise_timeout`, `lease_expiry`, `dispatch`, `lost`."""
 
+    def timers_swept(self, lateness_ms: Sequence[int]) -> None:
+        """Note how late each deadline and each lease was ended by the sweep that found it."""
+
+    def due_rows_set_aside(self, *, refused: int, now: int) -> None:
+        """Count due rows that the database refused, and note how many are set aside now."""
+
 
 class NullObserver:
     """Counts nothing."""
@@ -44,4 +51,10 @@ class NullObserver:
         """Ignore."""
 
     def steps_ran(self, *, kind: str, count: int) -> None:
+        """Ignore."""
+
+    def timers_swept(self, lateness_ms: Sequence[int]) -> None:
+        """Ignore."""
+
+    def due_rows_set_aside(self, *, refused: int, now: int) -> None:
         """Ignore."""

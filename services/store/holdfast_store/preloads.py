@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from holdfast.core.ids import bytes_of
 from holdfast.core.records import Promise
 
 PROMISE_OVERHEAD_BYTES = 64
@@ -38,5 +39,4 @@ def fitting(sizes: Mapping[str, int], bytes_max: int) -> list[str]:
 
 
 def _bytes_of(texts: tuple[str, ...]) -> int:
-    joined = "".join(texts)
-    return len(joined) if joined.isascii() else len(joined.encode())
+    return bytes_of("".join(texts))

@@ -15,7 +15,7 @@ from holdfast.core.profile import (
     Undeliverable,
 )
 from holdfast_chassis.listen import Address
-from holdfast_chassis.settings import ProcessSettings, integer, one_of, setting
+from holdfast_chassis.settings import ProcessSettings, argument, integer, one_of, setting
 from holdfast_store.engine import EngineSettings
 from holdfast_store.rpc.server import ServerLimits
 from holdfast_store.rpc.stream import StreamLimits
@@ -48,11 +48,61 @@ class DatabaseSettings:
 
     database_url: str = setting(
         "sqlite:///holdfast.db",
-        doc="The database: sqlite:///FILE, or memory: for a store that forgets.",
+        doc="The database: sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME, or memory: for a"
+        " store that forgets.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", doc="The least level that is logged."
     )
+
+
+def await_internal_setting() -> str:
+    """Declare which promises may carry obligations: `serve` keeps to it, and `check` judges it."""
+    declared: str = setting(
+        AwaitInternal.REJECT,
+        parse=one_of(*AwaitInternal),
+        doc="Whether promises that only their own execution settles may be awaited.",
+    )
+    return declared
+
+
+def scope_external_setting() -> str:
+    """Declare what makes a promise external, for both commands as well."""
+    declared: str = setting(
+        ScopeExternal.ANY,
+        parse=one_of(*ScopeExternal),
+        doc="Which values of the tag resonate:scope make a promise external.",
+    )
+    return declared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckSettings(DatabaseSettings):
+    """What the check of a database needs."""
+
+    await_internal: str = await_internal_setting()
+    scope_external: str = scope_external_setting()
+
+    def profile(self) -> Profile:
+        """Gather the rules' switches that matter to what is stored."""
+        return Profile(
+            await_internal=AwaitInternal(self.await_internal),
+            scope_external=ScopeExternal(self.scope_external),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportSettings(DatabaseSettings):
+    """What writing a database out needs."""
+
+    file: str = argument(doc="The file to write, which must not exist yet; - for stdout.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSettings(DatabaseSettings):
+    """What reading a file into a database needs."""
+
+    file: str = argument(doc="The file to read, as export wrote it; - for stdin.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +111,9 @@ class StoreSettings(ProcessSettings):
 
     database_url: str = setting(
         "sqlite:///holdfast.db",
-        doc="The database: sqlite:///FILE, or memory: for a store that forgets. A SQLite file is"
-        " created and migrated at the start.",
+        doc="The database: sqlite:///FILE, postgresql://USER:PASSWORD@HOST/NAME, or memory: for a"
+        " store that forgets. A SQLite file is created and migrated at the start, a PostgreSQL"
+        " database by holdfast-store migrate.",
     )
     listen: Address = setting(Address("127.0.0.1", 50051), doc="Where gRPC is served.")
     debug: bool = setting(
@@ -140,16 +191,8 @@ class StoreSettings(ProcessSettings):
     )
 
     # The operating profile of the protocol, §0.4
-    await_internal: str = setting(
-        AwaitInternal.REJECT,
-        parse=one_of(*AwaitInternal),
-        doc="Whether promises that only their own execution settles may be awaited.",
-    )
-    scope_external: str = setting(
-        ScopeExternal.ANY,
-        parse=one_of(*ScopeExternal),
-        doc="Which values of the tag resonate:scope make a promise external.",
-    )
+    await_internal: str = await_internal_setting()
+    scope_external: str = scope_external_setting()
     origin_check: str = setting(
         OriginCheck.OFF,
         parse=one_of(*OriginCheck),

@@ -3,13 +3,24 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 from time import monotonic
+from typing import Final
 
 from holdfast_store.members import Members
 from holdfast_store.storage import QueueCounts, Storage
 
-REFRESH_S = 1.0
+REFRESH_S: Final = 1.0
 """Shortest span between two reads of the database, however often somebody asks."""
+
+STALE_S: Final = 30.0
+"""Numbers that should have been read anew for so long are not shown any more."""
+
+GROUPS_SHOWN_MAX: Final = 200
+"""Groups that are told one by one to whoever keeps everything that it is told."""
+
+OTHER_GROUPS: Final = "_other"
+"""The name under which all others are told together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +37,14 @@ class Queue:
     free_credits: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What is told of the counts to whoever keeps everything that it is told."""
+
+    names: Sequence[str]
+    others: QueueCounts | None = None
+
+
 class Statistics:
     """Answers queue statistics from counts that are at most `REFRESH_S` old."""
 
@@ -34,13 +53,22 @@ class Statistics:
         self._members = members
         self._clock = clock
         self._counts: dict[str, QueueCounts] = {}
+        self._shown = _Shown(())
         self._read_at: float | None = None
+        self._failed = False
         self._dirty = asyncio.Event()
         self._reading = asyncio.Lock()
+        self._unread = asyncio.Event()
+        self._unread.set()
+        self._unread_since: float | None = None
+        self._reading_since: float | None = None
 
     def invalidate(self) -> None:
         """Learn that the numbers may have changed."""
         self._dirty.set()
+        self._unread.set()
+        if self._unread_since is None:
+            self._unread_since = monotonic()
 
     async def changed(self) -> None:
         """Return when the numbers may differ from what was read last."""
@@ -49,24 +77,109 @@ class Statistics:
     async def queues(self, groups: Sequence[str] = ()) -> Sequence[Queue]:
         """Statistics of the named groups, zeros included, or of all that have work or workers."""
         async with self._reading:
-            if self._read_at is None or monotonic() - self._read_at >= REFRESH_S:
+            if self._is_old:
                 self._dirty.clear()
-                counts = await self._storage.queue_counts(now_ms=self._clock())
-                self._counts = {c.group: c for c in counts}
-                self._read_at = monotonic()
+                await self._read()
         names = groups or sorted(self._counts.keys() | self._members.groups())
         return [self._queue(name) for name in sorted(set(names))]
 
+    # For whoever only looks at what was read
+
+    async def unread(self) -> None:
+        """Return when there is something that nobody has read yet."""
+        await self._unread.wait()
+
+    async def refresh(self) -> float:
+        """Read for `shown`, unless somebody just did; answer how many seconds that took."""
+        started = monotonic()
+        async with self._reading:
+            if self._is_old:
+                await self._read()
+        return monotonic() - started
+
+    def shown(self) -> Sequence[Queue] | None:
+        """Tell the last numbers without asking the database; `None` when they are no good.
+
+        Groups with members come first, then the others by name, up to a bound; the rest is told
+        as one, so that whoever names groups in targets cannot make the answer grow.
+        """
+        waiting = [at for at in (self._unread_since, self._reading_since) if at is not None]
+        is_stale = waiting and monotonic() - min(waiting) > STALE_S
+        if self._read_at is None or self._failed or is_stale:
+            return None
+        queues = [self._queue(name) for name in self._shown.names]
+        if self._shown.others is not None:
+            queues.append(self._others(self._shown.others))
+        return queues
+
+    # Reading
+
+    @property
+    def _is_old(self) -> bool:
+        return self._read_at is None or monotonic() - self._read_at >= REFRESH_S
+
+    async def _read(self) -> None:
+        waiting, self._unread_since = self._unread_since, None
+        self._reading_since = monotonic() if waiting is None else waiting
+        self._unread.clear()
+        try:
+            counts = await self._storage.queue_counts(now_ms=self._clock())
+            # In a thread, since there may be a group for each of a million callers.
+            self._shown = await asyncio.to_thread(_choose, counts, self._members.groups())
+        except BaseException:
+            self._failed = True
+            self._unread_since = self._reading_since
+            self._unread.set()
+            raise
+        finally:
+            self._reading_since = None
+        self._counts = {c.group: c for c in counts}
+        self._failed = False
+        self._read_at = monotonic()
+
     def _queue(self, group: str) -> Queue:
         counts = self._counts.get(group) or QueueCounts(group=group)
+        return self._joined(counts, self._members.workers(group), self._members.free_credits(group))
+
+    def _others(self, counts: QueueCounts) -> Queue:
+        rest = self._members.groups().difference(self._shown.names)
+        return self._joined(
+            counts,
+            sum(map(self._members.workers, rest)),
+            sum(map(self._members.free_credits, rest)),
+        )
+
+    def _joined(self, counts: QueueCounts, members: int, free_credits: int) -> Queue:
         oldest = counts.oldest_due_at_ms
         return Queue(
-            group=group,
+            group=counts.group,
             due=counts.due,
             running=counts.running,
             suspended=counts.suspended,
             halted=counts.halted,
             oldest_due_age_ms=0 if oldest is None else max(0, self._clock() - oldest),
-            members=self._members.workers(group),
-            free_credits=self._members.free_credits(group),
+            members=members,
+            free_credits=free_credits,
         )
+
+
+def _choose(counts: Sequence[QueueCounts], with_members: frozenset[str]) -> _Shown:
+    """Choose the groups that are told one by one, and sum the others up."""
+    every = {c.group for c in counts} | with_members
+    names = nsmallest(
+        GROUPS_SHOWN_MAX, every - {OTHER_GROUPS}, key=lambda name: (name not in with_members, name)
+    )
+    if len(names) == len(every):
+        return _Shown(names)
+    kept = frozenset(names)
+    rest = [c for c in counts if c.group not in kept]
+    instants = [c.oldest_due_at_ms for c in rest if c.oldest_due_at_ms is not None]
+    others = QueueCounts(
+        group=OTHER_GROUPS,
+        due=sum(c.due for c in rest),
+        running=sum(c.running for c in rest),
+        suspended=sum(c.suspended for c in rest),
+        halted=sum(c.halted for c in rest),
+        oldest_due_at_ms=min(instants, default=None),
+    )
+    return _Shown(names, others)

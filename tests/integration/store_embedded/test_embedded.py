@@ -9,7 +9,8 @@ import pytest
 
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.records import Promise
-from holdfast.core.requests import Done, PromiseCreate, PromiseGet
+from holdfast.core.requests import Done, PromiseCreate, PromiseGet, PromiseRegisterListener
+from holdfast_store import embedded
 from holdfast_store.embedded import EmbeddedStore, open_store
 from holdfast_store.storage import StorageUnavailable
 
@@ -92,3 +93,41 @@ async def test_a_file_has_one_owner(tmp_path: Path) -> None:
     await owner.close()
     await other.start(Member(pid="b", instance="j"), Receiver())
     await other.close()
+
+
+async def test_timers_that_break_are_run_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A defect would otherwise leave every sleep of the process asleep, and nobody would know."""
+    monkeypatch.setattr(embedded, "RESTART_PAUSE_S", 0.001)
+    store = EmbeddedStore("memory:")
+    told: asyncio.Queue[Promise] = asyncio.Queue()
+    receiver = Receiver()
+    monkeypatch.setattr(receiver, "on_settled", told.put_nowait)
+    await store.start(Member(pid="a", instance="i", groups=("w",)), receiver)
+    breaks = [ZeroDivisionError("defect")] * 3
+
+    async def next_due_at_ms() -> int | None:
+        if breaks:
+            raise breaks.pop()
+        return await store._storage.next_due_at_ms()
+
+    monkeypatch.setattr(store.engine.background, "next_due_at_ms", next_due_at_ms)
+    await store.submit(
+        [
+            PromiseCreate(
+                id="sleep",
+                timeout_at_ms=store.engine.now_ms() + 1_000,
+                tags={"resonate:timer": "true"},
+            ),
+            PromiseRegisterListener(awaited="sleep", address="poll://uni@w/a"),
+        ]
+    )
+    async with asyncio.timeout(10):
+        settled = await told.get()
+    await store.submit([PromiseGet(id="sleep")])
+    await store.close()
+
+    assert settled.id == "sleep"
+    assert breaks == []
+    assert [r.msg for r in caplog.records].count("timers_broke") == 3

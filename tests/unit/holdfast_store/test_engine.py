@@ -29,8 +29,12 @@ from holdfast.core.requests import (
     TaskSuspend,
 )
 from holdfast.core.working_set import Changes
+from holdfast_store import background as background_module
+from holdfast_store import backlog as backlog_module
+from holdfast_store import suspects as suspects_module
 from holdfast_store.engine import Engine, EngineSettings, Session
 from holdfast_store.memory import MemoryStorage
+from holdfast_store.observer import NullObserver, Observer
 from holdfast_store.storage import (
     BatchRejected,
     CommitOutcomeUnknown,
@@ -83,8 +87,11 @@ class FailingStorage(MemoryStorage):
         super().__init__()
         self.failures: list[Exception] = []
         self.poison: str | None = None
+        self.unreadable: str | None = None
         self.batch_sizes: list[int] = []
         self.on_load: Callable[[], None] = lambda: None
+        self.blocked: asyncio.Event | None = None
+        """With an event: commits wait for it."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:  # type: ignore[override]
@@ -100,7 +107,10 @@ class _FailingTransaction:
     async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
         self.storage.batch_sizes.append(len(plan.ids))
         self.storage.on_load()
-        return await self.inner.load(plan, now_ms=now_ms)
+        loaded = await self.inner.load(plan, now_ms=now_ms)
+        if any(p.id == self.storage.unreadable for p in loaded.working_set.promises()):
+            raise BatchRejected("unreadable")
+        return loaded
 
     async def commit(
         self, changes: Changes, *, preload_of: Sequence[str], preload_bytes_max: int
@@ -110,6 +120,8 @@ class _FailingTransaction:
         touched = (*changes.promises_created, *changes.promises_updated)
         if any(p.id == self.storage.poison for p in touched):
             raise BatchRejected("poison")
+        if self.storage.blocked is not None:
+            await self.storage.blocked.wait()
         return await self.inner.commit(
             changes, preload_of=preload_of, preload_bytes_max=preload_bytes_max
         )
@@ -117,13 +129,18 @@ class _FailingTransaction:
 
 @asynccontextmanager
 async def running(
-    storage: MemoryStorage, now: Now, profile: Profile = DEFAULT_PROFILE, **settings: int | None
+    storage: MemoryStorage,
+    now: Now,
+    profile: Profile = DEFAULT_PROFILE,
+    observer: Observer | None = None,
+    **settings: int | None,
 ) -> AsyncIterator[Engine]:
     await storage.open()
     engine = Engine(
         storage,
         clock=now,
         profile=profile,
+        observer=observer,
         settings=EngineSettings(**settings),  # type: ignore[arg-type]
     )
     await engine.start()
@@ -242,6 +259,230 @@ async def test_a_due_row_that_the_database_refuses_costs_nobody_an_answer(
     assert done.created
 
 
+class Watch(NullObserver):
+    """Tells when a due row was set aside, or taken after all."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self.now = 0
+        self.batches_failed = 0
+        self.lateness_ms: list[int] = []
+        self._changed = asyncio.Event()
+
+    def due_rows_set_aside(self, *, refused: int, now: int) -> None:
+        self.refused += refused
+        self.now = now
+        self._changed.set()
+
+    def batch_failed(self, *, kind: str) -> None:
+        self.batches_failed += 1
+
+    def timers_swept(self, lateness_ms: Sequence[int]) -> None:
+        self.lateness_ms += lateness_ms
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def watch() -> Watch:
+    return Watch()
+
+
+async def states(engine: Engine, *ids: str) -> list[PromiseState]:
+    """Read stored states: the deadline of a promise that was read would count in any case."""
+    transaction = engine._runner._storage.transaction()
+    async with transaction as opened:
+        loaded = await opened.load(Plan(ids=set(ids)), now_ms=0)
+    found = [loaded.working_set.promise(i) for i in ids]
+    return [promise.state for promise in found if promise is not None]
+
+
+@pytest.mark.parametrize("trouble", ["poison", "unreadable"])
+async def test_a_due_row_that_the_database_refuses_does_not_keep_later_ones(
+    storage: FailingStorage, now: Now, watch: Watch, trouble: str
+) -> None:
+    """The culprit is the first of many more than one sweep takes."""
+    async with running(storage, now, observer=watch, due_max=4) as engine:
+        rows = [f"due{n:02}" for n in range(20)]
+        for n, row in enumerate(rows):
+            await one(engine, create(row, EXTERNAL, timeout_at_ms=now.ms + 10 + n))
+        setattr(storage, trouble, rows[0])
+        now.ms += 100
+        sweeping = swept_until_done(engine)
+
+        await watch.until(lambda: watch.now == 1)
+        await sweeping
+        storage.unreadable = None
+
+        assert await states(engine, *rows) == [
+            PromiseState.PENDING,
+            *[PromiseState.REJECTED_TIMEDOUT] * 19,
+        ]
+
+
+def swept_until_done(engine: Engine) -> "asyncio.Future[None]":
+    """Sweep as the timers do: again while more is due, and after suspicion."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def look() -> None:
+        due_ms = await engine.background.next_due_at_ms()
+        if due_ms is None or due_ms > engine.now_ms():
+            done.set_result(None)
+        else:
+            engine.sweep()
+
+    looks: set[asyncio.Task[None]] = set()
+
+    def on_swept(more: bool) -> None:  # noqa: FBT001 - the engine's callback
+        if not more and not done.done():
+            looks.add(asyncio.create_task(look()))
+
+    engine.background.on_swept = on_swept
+    engine.sweep()
+    return done
+
+
+async def test_a_row_that_was_set_aside_is_taken_when_the_database_takes_it(
+    storage: FailingStorage, now: Now, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects_module, "PAUSE_S_MIN", 0.001)
+    async with running(storage, now, observer=watch) as engine:
+        await one(engine, create("due", EXTERNAL, timeout_at_ms=now.ms + 10))
+        storage.poison = "due"
+        now.ms += 10
+        engine.sweep()
+        await watch.until(lambda: watch.refused == 3)
+
+        storage.poison = None
+        await watch.until(lambda: watch.now == 0)
+
+        assert await states(engine, "due") == [PromiseState.REJECTED_TIMEDOUT]
+
+
+async def test_each_pause_of_a_row_is_logged_once(
+    storage: FailingStorage,
+    now: Now,
+    watch: Watch,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(suspects_module, "PAUSE_S_MIN", 0.001)
+    async with running(storage, now, observer=watch) as engine:
+        await one(engine, create("due", EXTERNAL, timeout_at_ms=now.ms + 10))
+        storage.poison = "due"
+        now.ms += 10
+        engine.sweep()
+
+        await watch.until(lambda: watch.refused == 3)
+
+    told = [r.holdfast_keys for r in caplog.records if r.msg == "due_row_set_aside"]  # type: ignore[attr-defined]
+    assert [(keys["id"], keys["tries"]) for keys in told[:3]] == [
+        ("due", 1),
+        ("due", 2),
+        ("due", 3),
+    ]
+    assert [keys["pause_s"] for keys in told[:3]] == [0.001, 0.002, 0.004]
+
+
+async def test_a_row_that_is_set_aside_makes_no_sweep_after_the_other(
+    storage: FailingStorage, now: Now, watch: Watch
+) -> None:
+    """What is due and skipped must not count as due, or the timers would never sleep."""
+    async with running(storage, now, observer=watch) as engine:
+        await one(engine, create("due", EXTERNAL, timeout_at_ms=now.ms + 10))
+        await one(engine, create("later", EXTERNAL, timeout_at_ms=now.ms + 500))
+        assert await engine.background.next_due_at_ms() == now.ms + 10
+        storage.poison = "due"
+        now.ms += 10
+        engine.sweep()
+        await watch.until(lambda: watch.now == 1)
+
+        assert await engine.background.next_due_at_ms() == now.ms + 490
+
+
+async def test_no_later_sweep_is_refused_for_a_row_that_is_set_aside(
+    storage: FailingStorage, now: Now, watch: Watch
+) -> None:
+    async with running(storage, now, observer=watch) as engine:
+        for row in ("due", "second", "third"):
+            await one(engine, create(row, EXTERNAL, timeout_at_ms=now.ms + 10))
+            now.ms += 1
+        storage.poison = "due"
+        now.ms += 7
+        engine.sweep()
+        await watch.until(lambda: watch.now == 1)
+        failed = watch.batches_failed
+
+        for row in ("second", "third"):
+            now.ms += 1
+            await swept_until_done(engine)
+            assert await states(engine, row) == [PromiseState.REJECTED_TIMEDOUT]
+
+    assert watch.batches_failed == failed
+
+
+async def test_a_due_row_that_the_database_refuses_keeps_no_other_background_work(
+    storage: FailingStorage, now: Now, watch: Watch
+) -> None:
+    """Lost leases and waiting tasks ride in the same batches."""
+    async with running(storage, now, observer=watch) as engine:
+        first, second = Inbox(), Inbox()
+        engine.connect(member("a"), first)
+        await one(engine, create("held"))
+        await soon(first.tasks)
+        await one(engine, create("waits"))
+        await one(engine, create("due", EXTERNAL, timeout_at_ms=now.ms + 10))
+        storage.poison = "due"
+        now.ms += 10
+
+        engine.sweep()
+        engine.take_leases_from([("a", "i")])
+        engine.connect(member("b", credits=2), second)
+        pushes = [(await soon(second.tasks)).task.id, (await soon(second.tasks)).task.id]
+        await watch.until(lambda: watch.now == 1)
+
+        assert sorted(pushes) == ["held", "waits"]
+
+
+async def test_a_database_that_is_away_sets_nothing_aside(
+    storage: FailingStorage, now: Now, watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background_module, "RETRY_PAUSE_S", 0.001)
+    async with running(storage, now, observer=watch) as engine:
+        await one(engine, create("due", EXTERNAL, timeout_at_ms=now.ms + 10))
+        now.ms += 10
+        storage.failures = [BatchRejected("poison"), StorageUnavailable("away")]
+        done = swept_until_done(engine)
+
+        await watch.until(lambda: watch.lateness_ms == [0])
+
+        assert (watch.refused, watch.now) == (0, 0)
+        assert await states(engine, "due") == [PromiseState.REJECTED_TIMEDOUT]
+        done.cancel()
+
+
+async def test_the_lateness_of_deadlines_and_leases_is_told(
+    storage: FailingStorage, now: Now, watch: Watch
+) -> None:
+    async with running(storage, now, observer=watch) as engine:
+        inbox = Inbox()
+        engine.connect(member(), inbox)
+        await one(engine, create("t"))
+        await soon(inbox.tasks)  # its lease ends 500 ms from now
+        await one(engine, create("p", EXTERNAL, timeout_at_ms=now.ms + 700))
+        now.ms += 750
+        done = swept_until_done(engine)
+        engine.sweep()
+        await one(engine, PromiseGet(id="p"))
+
+    done.cancel()
+    assert sorted(watch.lateness_ms) == [50, 250]
+
+
 async def test_a_receiver_that_breaks_undoes_nothing(engine: Engine) -> None:
     class Broken(Inbox):
         def push_task(self, push: TaskPush) -> None:
@@ -323,6 +564,71 @@ async def test_a_full_queue_refuses_instead_of_growing(storage: FailingStorage, 
 
     codes = [o.code if isinstance(o, Refusal) else "" for (o,) in outcomes]
     assert codes == ["", "", "overloaded", "overloaded", "overloaded"]
+
+
+async def test_a_stop_that_cuts_a_transaction_short_answers_what_was_in_it(
+    storage: FailingStorage, now: Now
+) -> None:
+    answers: list[Sequence[Outcome]] = []
+    storage.blocked = asyncio.Event()
+    async with running(storage, now) as engine:
+        loaded = asyncio.Event()
+        storage.on_load = loaded.set
+        engine.submit([create("cut", {}), PromiseGet(id="cut")], answers.append)
+        await loaded.wait()
+        engine.submit([create("behind", {})], answers.append)
+
+        await engine.stop(grace_s=0.01)
+
+        cut, behind = answers
+    assert isinstance(cut[0], Refusal)
+    assert (cut[0].status, cut[0].code, cut[1]) == (503, "outcome_unknown", SKIPPED)
+    assert isinstance(behind[0], Refusal)
+    assert (behind[0].status, behind[0].code) == (503, "store_stopping")
+    assert len(answers) == 2, "exactly one answer each"
+
+
+async def test_a_stop_in_the_middle_of_a_halved_batch_answers_each_entry_once(
+    storage: FailingStorage, now: Now
+) -> None:
+    answers: list[list[Outcome]] = [[] for _ in range(4)]
+    storage.poison = "p0"
+
+    def answer_first(outcomes: Sequence[Outcome]) -> None:
+        """The poisoned one is alone, and refused; from now on nothing commits."""
+        answers[0].extend(outcomes)
+        storage.blocked = asyncio.Event()
+        refused.set()
+
+    refused = asyncio.Event()
+    async with running(storage, now) as engine:
+        engine.submit([create("p0", {})], answer_first)
+        for n in range(1, 4):
+            engine.submit([create(f"p{n}", {})], answers[n].extend)
+        await refused.wait()
+
+        await engine.stop(grace_s=0.01)
+
+    assert [len(given) for given in answers] == [1, 1, 1, 1]
+    codes = [given[0].code for given in answers if isinstance(given[0], Refusal)]
+    assert codes == ["rejected_by_database", *["outcome_unknown"] * 3]
+
+
+async def test_a_defect_behind_the_commit_is_answered_and_does_not_end_the_engine(
+    engine: Engine,
+) -> None:
+    def broken(_at_ms: int) -> None:
+        engine.background.on_due = lambda _at_ms: None
+        raise ZeroDivisionError
+
+    engine.background.on_due = broken
+
+    (unknown,) = await engine.apply(create("p", EXTERNAL))
+    done = await one(engine, PromiseGet(id="p"))
+
+    assert isinstance(unknown, Refusal)
+    assert unknown.code == "outcome_unknown"
+    assert done.promise is not None
 
 
 async def test_a_stopped_engine_answers_what_was_queued_and_refuses_the_rest(
@@ -439,6 +745,26 @@ async def test_a_busy_member_beside_a_free_one_does_not_keep_the_store_busy(
     assert len(storage.batch_sizes) == before
 
 
+async def test_a_task_is_found_behind_more_than_one_look_takes(
+    storage: FailingStorage, now: Now, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog_module, "LOOK_MAX", 4)
+    async with running(storage, now) as engine:
+        for n in range(30):
+            await one(engine, for_function(f"t{n:02}", "unknown"))
+        await one(engine, for_function("t30", "f"))
+        inbox = Inbox()
+
+        engine.connect(member(functions=frozenset({"f"})), inbox)
+
+        assert (await soon(inbox.tasks)).task.id == "t30"
+
+
+def for_function(promise_id: str, func: str) -> Request:
+    param = Value(headers={"holdfast-func": func})
+    return PromiseCreate(id=promise_id, timeout_at_ms=FAR, tags=TARGET, param=param)
+
+
 async def test_an_offered_task_stays_pending_and_is_acquired_by_the_member(engine: Engine) -> None:
     inbox = Inbox()
     engine.connect(member(delivery_mode=DeliveryMode.OFFERED), inbox)
@@ -456,7 +782,7 @@ async def test_an_offered_task_stays_pending_and_is_acquired_by_the_member(engin
 async def test_a_delayed_task_waits_for_its_instant(engine: Engine, now: Now) -> None:
     inbox = Inbox()
     due: list[int] = []
-    engine.on_due = due.append
+    engine.background.on_due = due.append
     engine.connect(member(), inbox)
 
     await one(engine, create("t", TARGET | {"resonate:delay": "5000"}))

@@ -4,7 +4,6 @@ import pytest
 
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import FUNC_HEADER, Promise, Task, Value
-from holdfast_store import members as members_module
 from holdfast_store.members import BadMember, Members, NotPlaced, Seat
 
 
@@ -141,75 +140,103 @@ def test_the_same_pid_replaces_the_first_member() -> None:
 def test_a_credit_that_comes_back_looks_at_what_waited_for_it() -> None:
     members = Members()
     seat = join(members, "a", credits=1)
+    looked_at_everything(members)
     members.place(*work("t1"))
     members.place(*work("t2"))
-    assert members.wanted() == {}
+    assert not members.wanted()
 
     members.give_back(seat, 1)
 
-    assert members.wanted() == {"w": 1}
-    assert members.wanted() == {}, "a look under way is not started twice"
+    assert "w" in members.wanted().oldest
+    assert not members.wanted(), "a look under way is not started twice"
 
 
-def test_a_task_that_no_member_fits_is_looked_at_when_one_joins_and_not_before() -> None:
+def test_a_credit_that_comes_back_to_an_empty_queue_looks_at_nothing() -> None:
+    members = Members()
+    seat = join(members, "a", credits=1)
+    looked_at_everything(members)
+    members.place(*work("t1"))
+
+    members.give_back(seat, 1)
+
+    assert not members.wanted()
+
+
+def test_whoever_joins_looks_at_everything_that_may_have_waited_for_it() -> None:
     members = Members()
     join(members, "a", functions=frozenset({"f"}), credits=4)
+    looked_at_everything(members)
     members.place(*work(func="g"))
-    assert members.wanted() == {}
+    assert not members.wanted()
 
     join(members, "b", functions=frozenset({"g"}), credits=2)
 
-    assert members.wanted() == {"w": 6}
+    assert "w" in members.wanted().oldest
 
 
-def test_a_look_reaches_behind_tasks_that_no_member_fits() -> None:
+def test_a_member_without_credits_looks_at_nothing() -> None:
     members = Members()
-    members.expect_backlog(["w"])
-    join(members, "a", credits=1)
-    assert members.wanted() == {"w": 1}
 
-    members.looked({"w": 1}, {"w": [NotPlaced.NO_MEMBER]})
+    join(members, "a", credits=0)
 
-    assert members.wanted() == {"w": 2}
+    assert not members.wanted()
 
 
-def test_a_look_that_reaches_no_deeper_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(members_module, "LOOK_MAX", 3)
+def test_a_member_that_is_not_admitted_yet_looks_at_nothing_before_it_is() -> None:
     members = Members()
-    members.expect_backlog(["w"])
-    join(members, "a", credits=3)
-    limits = members.wanted()
-    members.looked(limits, {"w": [NotPlaced.NO_MEMBER] * 3})
-    limits = members.wanted()
+    seat = join(members, "a", held=frozenset())
+    assert not members.wanted()
 
-    members.looked(limits, {"w": [NotPlaced.NO_MEMBER] * 3})
+    members.admit(seat)
 
-    assert members.wanted() == {}
+    assert "w" in members.wanted().oldest
 
 
 def test_room_of_a_member_that_does_not_fit_starts_no_look() -> None:
     members = Members()
     busy = join(members, "a", functions=frozenset({"f"}), credits=1)
     join(members, "b", functions=frozenset({"g"}), credits=5)
+    looked_at_everything(members)
     members.place(*work("t1", func="f"))
     members.place(*work("t2", func="f"))
 
-    assert members.wanted() == {}
+    assert not members.wanted()
 
     members.give_back(busy, 1)
 
-    assert members.wanted() == {"w": 6}
+    assert "w" in members.wanted().oldest
 
 
 def test_a_failed_look_is_repeated() -> None:
     members = Members()
-    members.expect_backlog(["w"])
     join(members, "a", credits=3)
-    limits = members.wanted()
+    looks = members.wanted()
 
-    members.look_again(limits)
+    members.look_again(looks)
 
-    assert members.wanted() == limits
+    assert members.wanted() == looks
+
+
+def test_groups_are_forgotten_with_their_last_member_and_never_learned_without_one() -> None:
+    """Anybody may name a group in a target."""
+    members = Members()
+    seats = [join(members, f"p{n}", groups=(f"g{n}", "all")) for n in range(50)]
+    for n in range(1_000):
+        assert members.place(*work(target=f"poll://any@nobody{n}")) is NotPlaced.NO_MEMBER
+    remembered = len(members._backlog), len(members._by_group)
+
+    for seat in seats:
+        members.leave(seat)
+
+    assert remembered == (51, 51)
+    assert (len(members._backlog), len(members._by_group)) == (0, 0)
+    assert members.groups() == frozenset()
+
+
+def looked_at_everything(members: Members) -> None:
+    """Carry out the looks that joining asks for, in an empty database."""
+    while looks := members.wanted():
+        members.looked(looks, {})
 
 
 def test_a_message_reaches_the_named_member_or_for_anycast_another_one() -> None:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from holdfast.core.requests import PromiseCreate, PromiseGet, Request, TaskFence
 from holdfast_store.members import MemberStatus
 from holdfast_store.metrics import OPERATIONS, Metrics
+from holdfast_store.statistics import Queue
 
 
 @pytest.fixture
@@ -95,3 +96,63 @@ def test_members_are_asked_for_when_somebody_scrapes(metrics: Metrics) -> None:
     assert "holdfast_store_members 2.0" in found
     assert "holdfast_store_credits_free 6.0" in found
     assert "holdfast_store_tasks_held 4.0" in found
+
+
+def test_queues_are_gauges_per_group(metrics: Metrics) -> None:
+    queue = Queue(
+        group='a"b',
+        due=1,
+        running=2,
+        suspended=3,
+        halted=4,
+        oldest_due_age_ms=5_500,
+        members=6,
+        free_credits=7,
+    )
+    metrics.queues = lambda: [queue]
+
+    found = {line for line in lines(metrics) if line.startswith("holdfast_store_queue_")}
+
+    assert found == {
+        f'holdfast_store_queue_{name}{{group="a\\"b"}} {value}'
+        for name, value in (
+            ("depth", 1.0),
+            ("running", 2.0),
+            ("suspended", 3.0),
+            ("halted", 4.0),
+            ("oldest_due_age_seconds", 5.5),
+            ("members", 6.0),
+            ("free_credits", 7.0),
+        )
+    }
+
+
+def test_queues_that_are_not_known_have_no_series(metrics: Metrics) -> None:
+    found = lines(metrics)
+
+    assert "# TYPE holdfast_store_queue_depth gauge" in found
+    assert not any(line.startswith("holdfast_store_queue_") for line in found)
+
+
+def test_lateness_of_timers_is_a_histogram_in_seconds(metrics: Metrics) -> None:
+    metrics.timers_swept([0, 3, 7_200_000])
+
+    found = lines(metrics)
+
+    name = "holdfast_store_timer_lateness_seconds"
+    assert f'{name}_bucket{{le="0.001"}} 1.0' in found
+    assert f'{name}_bucket{{le="0.005"}} 2.0' in found
+    assert f'{name}_bucket{{le="3600.0"}} 2.0' in found
+    assert f"{name}_count 3.0" in found
+    assert f"{name}_sum 7200.003" in found
+
+
+def test_due_rows_that_were_refused_are_counted(metrics: Metrics) -> None:
+    metrics.due_rows_set_aside(refused=1, now=1)
+    metrics.due_rows_set_aside(refused=1, now=2)
+    metrics.due_rows_set_aside(refused=0, now=1)
+
+    found = lines(metrics)
+
+    assert "holdfast_store_due_rows_refused_total 2.0" in found
+    assert "holdfast_store_due_rows_set_aside 1.0" in found

@@ -16,6 +16,11 @@ log = get_logger(__name__)
 WALL_CLOCK_CHECK_S = 1.0
 """Longest sleep: the monotonic sleep must notice when the wall clock was set forward."""
 
+MISSED_PAUSE_MS_MIN = 10
+MISSED_PAUSE_MS_MAX = 1_000
+"""Pauses, each twice the one before, while a sweep does not get what is due: another store has it.
+"""
+
 UNBLOCK_KEPT_MS = 60_000
 """Messages older than this are dropped: clients register their listeners again by then (§4.3)."""
 
@@ -31,14 +36,17 @@ class Timers:
         self._observer = observer
         self._slow_poll_s = slow_poll_s
         self._next_due_ms: int | None = None
+        self._swept_ms: int | None = None
+        self._missed_pause_ms = 0
         self._changed = asyncio.Event()
         self._stale = True
         self._poll_at = 0.0
 
     async def run(self) -> None:
-        """Run until cancelled."""
-        self._engine.on_due = self._hear_of_due
-        self._engine.on_swept = self._hear_of_sweep
+        """Run until cancelled; what a run that broke had heard and not done is looked up again."""
+        self._stale = True
+        self._engine.background.on_due = self._hear_of_due
+        self._engine.background.on_swept = self._hear_of_sweep
         loop = asyncio.get_running_loop()
         while True:
             if loop.time() >= self._poll_at:
@@ -48,7 +56,7 @@ class Timers:
             if self._stale:
                 await self._read_next_due()
             if self._next_due_ms is not None and self._next_due_ms <= self._engine.now_ms():
-                self._next_due_ms = None
+                self._swept_ms, self._next_due_ms = self._next_due_ms, None
                 self._engine.sweep()
             await self._sleep(loop.time())
 
@@ -77,15 +85,28 @@ class Timers:
         # Instants heard while the read is under way are kept: they may be newer than what it saw.
         self._stale = False
         try:
-            read_ms = await self._storage.next_due_at_ms()
+            read_ms = await self._engine.background.next_due_at_ms()
         except StorageError as error:
             log.warning("next_due_not_read", error=str(error))
             self._stale = True
             await asyncio.sleep(WALL_CLOCK_CHECK_S)
             return
         heard_ms = self._next_due_ms
-        known = [at_ms for at_ms in (read_ms, heard_ms) if at_ms is not None]
+        known = [at_ms for at_ms in (self._put_off(read_ms), heard_ms) if at_ms is not None]
         self._next_due_ms = min(known, default=None)
+
+    def _put_off(self, read_ms: int | None) -> int | None:
+        """Answer when to sweep for what is due next: after a pause, if a sweep has missed it.
+
+        A store that stands still keeps its rows for seconds. Whoever swept for them all the time
+        would do nothing else; what becomes due meanwhile is heard of and swept for at once.
+        """
+        if read_ms is None or self._swept_ms is None or read_ms > self._swept_ms:
+            self._missed_pause_ms = 0
+            return read_ms
+        doubled_ms = max(2 * self._missed_pause_ms, MISSED_PAUSE_MS_MIN)
+        self._missed_pause_ms = min(doubled_ms, MISSED_PAUSE_MS_MAX)
+        return self._engine.now_ms() + self._missed_pause_ms
 
     async def _drop_unblocks(self) -> None:
         try:

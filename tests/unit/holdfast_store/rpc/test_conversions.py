@@ -38,6 +38,9 @@ creates = st.builds(
 settles = st.builds(
     requests.PromiseSettle, id=texts, state=st.sampled_from(PromiseState), value=values
 )
+records = st.builds(
+    requests.PromiseRecord, create=creates, state=st.sampled_from(PromiseState), value=values
+)
 callbacks = st.builds(requests.PromiseRegisterCallback, awaited=texts, awaiter=texts)
 refs = st.builds(requests.TaskRef, id=texts, version=integers)
 operations: dict[type[Request], st.SearchStrategy[Request]] = {
@@ -87,8 +90,9 @@ operations: dict[type[Request], st.SearchStrategy[Request]] = {
         requests.TaskFence,
         id=texts,
         version=integers,
-        action=creates | settles,
+        action=creates | settles | records,
         skip_preload=st.booleans(),
+        required=st.booleans(),
     ),
     requests.TaskHeartbeat: st.builds(
         requests.TaskHeartbeat, pid=texts, tasks=st.lists(refs, max_size=3).map(tuple)
@@ -137,10 +141,13 @@ dones = st.builds(
     promise=st.none() | promises,
     task=st.none() | tasks,
     created=st.booleans(),
-    action=st.none() | inner | refusals,
     preload=st.none() | preloads,
 )
-outcomes: st.SearchStrategy[Outcome] = dones | refusals | st.just(SKIPPED)
+fences = st.builds(Done, action=inner | refusals, preload=st.none() | preloads)
+outcomes: st.SearchStrategy[Outcome] = dones | fences | refusals | st.just(SKIPPED)
+
+ANY_REQUEST = requests.PromiseGet(id="a")
+"""Only an answer in brief is read with its request in hand."""
 
 
 def test_every_operation_of_the_core_has_a_message() -> None:
@@ -170,7 +177,7 @@ def test_an_outcome_arrives_as_it_was_answered(sent: list[Outcome]) -> None:
     data = answers.answer_bytes(7, sent)
 
     (result,) = pb.ConnectResponse.FromString(data).results
-    arrived = [client_answers.outcome_of(each) for each in result.results]
+    arrived = client_answers.outcomes_of(result.results, [ANY_REQUEST] * len(sent))
 
     assert result.correlation_id == 7
     assert [_visible(outcome) for outcome in arrived] == [_visible(outcome) for outcome in sent]
@@ -196,7 +203,7 @@ def test_the_target_of_a_task_is_read_from_its_promise() -> None:
 
     data = answers.answer_bytes(1, [Done(task=task, promise=promise)])
     (result,) = pb.ConnectResponse.FromString(data).results
-    done = client_answers.outcome_of(result.results[0])
+    (done,) = client_answers.outcomes_of(result.results, [ANY_REQUEST])
 
     assert isinstance(done, Done)
     assert done.task == task
@@ -298,7 +305,7 @@ def test_preloads_are_dropped_before_an_answer_outgrows_a_message() -> None:
     data = answers.answer_bytes(1, [Done(promise=big, preload=preload)])
 
     (result,) = pb.ConnectResponse.FromString(data).results
-    done = client_answers.outcome_of(result.results[0])
+    (done,) = client_answers.outcomes_of(result.results, [ANY_REQUEST])
     assert len(data) <= MESSAGE_BYTES_MAX
     assert done == Done(promise=big, preload=None)
 
