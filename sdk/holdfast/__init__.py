@@ -6,6 +6,7 @@ from holdfast.commands import DurableFuture
 from holdfast.context import Context
 from holdfast.errors import (
     AlreadyRegistered,
+    ClientCallInWorkflow,
     DecodeError,
     EncodeError,
     FunctionNotRegistered,
@@ -30,6 +31,7 @@ from holdfast.retry import Constant, Exponential, Linear, Never, RetryPolicy
 
 __all__ = [
     "AlreadyRegistered",
+    "ClientCallInWorkflow",
     "Codec",
     "Constant",
     "Context",

@@ -5,15 +5,18 @@ from typing import Any
 from holdfast.clock import Clock
 from holdfast.codec import Codec
 from holdfast.core.membership import TaskPush
-from holdfast.core.records import DELAY, Preload, Promise, PromiseState, TaskState
+from holdfast.core.records import DELAY, Preload, Promise, PromiseState, TaskState, Value
 from holdfast.core.requests import (
     Done,
     Outcome,
     PromiseCreate,
+    PromiseGet,
     Refusal,
     Request,
+    TaskAcquire,
     TaskCreate,
     TaskGet,
+    TaskRelease,
 )
 from holdfast.errors import DecodeError, IdempotencyConflict
 from holdfast.handle import Handle
@@ -59,8 +62,14 @@ class Calls:
         args: tuple[object, ...],
         kwargs: dict[str, object],
         base: Options,
+        *,
+        awaited: bool,
     ) -> Handle[Any]:
-        """Create a promise together with its lease and run it here; or join what exists."""
+        """Create a promise together with its lease and run it here; or join what exists.
+
+        `awaited` says that the result is wanted at once: a run that goes on elsewhere is then
+        listened to in the transaction that finds it.
+        """
         settings = self._settings
         args, options = split_options(args, base)
         function = self._registry.resolve_registered(fn, version=options.version)
@@ -75,7 +84,10 @@ class Calls:
         outcome = answer.outcomes[0]
         subscription = self._subscriptions.of(create.id)
         if isinstance(outcome, Refusal) and outcome.status == 409:  # noqa: PLR2004 - it runs already
-            outcome = await self._join(subscription, resent=answer.resent)
+            outcome = await self._find(subscription, listen=awaited)
+            if answer.resent:
+                sent_at = self._worker.leases.now()
+                outcome = await self._reclaim(create.id) or outcome
         done = _done(outcome)
         record, task = done.promise, done.task
         assert record is not None
@@ -85,30 +97,46 @@ class Calls:
             subscription.settle(record)
         elif task is not None and task.state is TaskState.ACQUIRED:
             subscription.local = True
-            self._worker.start(
+            self._worker.begin(
                 TaskPush(task=task, promise=record, preload=Preload()),
                 lease_until=sent_at + self._worker.leases.ttl_s,
-                credited=False,
                 fresh=done.created,
             )
         return Handle(self, subscription, created=done.created, function=function)
 
-    async def _join(self, subscription: Subscription, *, resent: bool) -> Outcome:
-        """Listen to what runs already under an id; adopt it if our own lost answer had made it."""
-        chain: list[Request] = [self._subscriptions.listener(subscription.id)]
-        if resent:
-            chain.append(TaskGet(id=subscription.id))
-        outcomes = (await self._store.submit(chain)).outcomes
-        self._subscriptions.on_listening(subscription, outcomes[0])
-        listening = outcomes[0]
-        held = outcomes[-1] if resent else None
-        if not isinstance(listening, Done) or not isinstance(held, Done) or held.task is None:
-            return listening
-        task = held.task
-        is_ours = task.state is TaskState.ACQUIRED and task.pid == self._settings.pid
-        if is_ours and not self._worker.holds(subscription.id):
-            return Done(promise=listening.promise, task=task)
-        return listening
+    async def _find(self, subscription: Subscription, *, listen: bool) -> Outcome:
+        """Read a promise that exists, and listen to it if that is wanted."""
+        listener = self._subscriptions.listener(subscription.id)
+        request = listener if listen else PromiseGet(id=subscription.id)
+        outcome = (await self._store.submit([request])).outcomes[0]
+        if listen:
+            self._subscriptions.on_listening(subscription, outcome)
+        return outcome
+
+    async def _reclaim(self, task_id: str) -> Outcome | None:
+        """Take a task that a lost answer had leased to this process; `None` if there is none.
+
+        Its pid alone proves nothing: an earlier process may have had the same, or by mistake
+        another one has it now. So the lease is not used as it is but replaced, in one transaction,
+        by one at the next version: whoever holds the old one can write nothing any more.
+        """
+        settings = self._settings
+        read = (await self._store.submit([TaskGet(id=task_id)])).outcomes[0]
+        task = read.task if isinstance(read, Done) else None
+        if task is None or task.state is not TaskState.ACQUIRED or task.pid != settings.pid:
+            return None
+        if self._worker.holds(task_id):
+            return None
+        release = TaskRelease(id=task_id, version=task.version)
+        acquire = TaskAcquire(
+            id=task_id,
+            version=task.version,
+            pid=settings.pid,
+            ttl_ms=settings.ttl_ms,
+            skip_preload=True,
+        )
+        outcome = (await self._store.submit([release, acquire])).outcomes[-1]
+        return outcome if isinstance(outcome, Done) else None
 
     async def begin_rpc(
         self,
@@ -117,16 +145,23 @@ class Calls:
         args: tuple[object, ...],
         kwargs: dict[str, object],
         base: Options,
+        *,
+        awaited: bool,
     ) -> Handle[Any]:
-        """Create a promise for a worker group, and listen to it in the same transaction."""
+        """Create a promise for a worker group.
+
+        `awaited` says that the result is wanted at once: it is then listened to in the same
+        transaction. Otherwise whoever asks for the result registers the listener, and learns in
+        the answer to that if the promise was settled before.
+        """
         args, options = split_options(args, base)
         function = self._registry.resolve_remote(fn, version=options.version)
         target = target_address(options.target or self._settings.default_target)
         create = self._create(run_id, function, args, kwargs, options, target=target)
         subscription = self._subscriptions.of(create.id)
-        listens = subscription.listening
+        listens = awaited and not subscription.listening
         chain: list[Request] = [create]
-        if not listens:
+        if listens:
             chain.append(self._subscriptions.listener(create.id))
         outcomes = (await self._store.submit(chain)).outcomes
         done = _done(outcomes[0])
@@ -136,7 +171,7 @@ class Calls:
             self._check_conflict(record, create, options)
         if record.state is not PromiseState.PENDING:
             subscription.settle(record)
-        elif not listens:
+        elif listens:
             self._subscriptions.on_listening(subscription, outcomes[1])
         return Handle(self, subscription, created=done.created, function=function)
 
@@ -188,6 +223,15 @@ class Calls:
     async def ask_done(self, request: Request) -> Done:
         """Send one operation; raises what the store refused it with."""
         return _done((await self._store.submit([request])).outcomes[0])
+
+    async def cancel(self, promise_id: str, value: Value) -> Promise:
+        """Cancel a promise, and unless it was settled otherwise what is attached to it."""
+        canceller = self._worker.canceller
+        record = await canceller.settle(promise_id, value)
+        if record.state is PromiseState.REJECTED_CANCELED:
+            self._subscriptions.on_settled(record)
+            await self._worker.cancel_beneath(record)
+        return record
 
     def handle_of(self, record: Promise) -> Handle[Any]:
         """Make a handle of a promise that was read."""

@@ -8,43 +8,35 @@ import signal
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self
 
 from holdfast.calls import Calls
+from holdfast.client_calls import ClientOptions
 from holdfast.clock import Clock, SystemClock
 from holdfast.codec import Codec, Encryptor
 from holdfast.core.membership import Member
-from holdfast.core.requests import (
-    PromiseGet,
-)
+from holdfast.core.requests import PromiseGet
 from holdfast.embedded import MEMORY, open_store
-from holdfast.errors import (
-    ResonateError,
-    ServerUnavailable,
-)
-from holdfast.handle import Call, Handle
-from holdfast.lineage import (
-    listener_address,
-    prefixed,
-)
+from holdfast.errors import ResonateError, ServerUnavailable
+from holdfast.handle import Handle
+from holdfast.inside import warn_of_client_call
+from holdfast.lineage import listener_address, member_name, prefixed
 from holdfast.logs import LIBRARY_LOGGER, EventLog
-from holdfast.options import NO_OPTIONS, Options, span_ms
+from holdfast.meter import Meter, NullMeter
+from holdfast.options import Options, span_ms
 from holdfast.port import Store
 from holdfast.promises import Promises
-from holdfast.registry import Callee, Registered, Registry
+from holdfast.registering import Registering
+from holdfast.registry import Registry
 from holdfast.retry import STEP_DEFAULT, RetryPolicy
 from holdfast.runtime.receiver import Deliveries
 from holdfast.runtime.subscriptions import Subscriptions
 from holdfast.runtime.worker import Worker, WorkerSettings
 from holdfast.settings import read_environment
+from holdfast.tasks import Tasks
 
 if TYPE_CHECKING:
     from holdfast.testing.crash_points import Observer
-
-P = ParamSpec("P")
-R = TypeVar("R")
-T = TypeVar("T")
-D = TypeVar("D")
 
 TTL_S_DEFAULT = 60.0
 TIMEOUT_S_DEFAULT = 10.0
@@ -52,7 +44,7 @@ SLOW_STEP_MS = 5
 PARKED_MAX = 512
 
 
-class Resonate:
+class Resonate(Registering):
     """A client, and a worker for the functions that were registered before it started.
 
     Remote with `url`, embedded otherwise: in memory, or durable in a file. Used from one event
@@ -97,6 +89,7 @@ class Resonate:
         lease_margin: float | timedelta | None = None,
         parked_max: int = PARKED_MAX,
         store: Store | None = None,
+        meter: Meter | None = None,
         observer: "Observer | None" = None,
     ) -> None:
         """Prepare a client; nothing is connected yet.
@@ -106,7 +99,7 @@ class Resonate:
         says whether the store may give tasks to this process; by default it may if functions are
         registered when it starts. `lease_margin` is how far from its end a lease must be for a
         step to start without a prior write (default a quarter of `ttl`). `store` replaces the
-        one that `url` or `embedded` would name.
+        one that `url` or `embedded` would name. `meter` is told how tasks and steps end.
         """
         environment = read_environment(os.environ if env is None else env)
         if max_concurrency < 1:
@@ -118,9 +111,9 @@ class Resonate:
         )
         if ttl_ms < 1:
             raise ValueError("ttl must be at least a millisecond")
-        self.group = group or environment.group or "default"
-        self.groups = tuple(dict.fromkeys((self.group, *groups)))
-        self.pid = pid or environment.pid or secrets.token_hex(16)
+        self.group = _named("group", group or environment.group or "default")
+        self.groups = tuple(dict.fromkeys((self.group, *(_named("groups", g) for g in groups))))
+        self.pid = _named("pid", pid or environment.pid or secrets.token_hex(16))
         self.prefix = prefix or environment.prefix
         self.codec = codec or Codec(encryptor)
         self.clock: Clock = clock or SystemClock()
@@ -129,6 +122,7 @@ class Resonate:
         if log_level is not None:
             self.logger.setLevel(log_level.upper())
         self.promises = Promises(self)
+        self.tasks = Tasks(self)
         request_ms = span_ms(
             timeout if timeout is not None else environment.timeout_s or TIMEOUT_S_DEFAULT,
             field="timeout",
@@ -155,6 +149,7 @@ class Resonate:
             step_threads=max_concurrency,
         )
         self._step_policy = retry_policy or STEP_DEFAULT
+        self._meter: Meter = meter or NullMeter()
         self._observer = observer
         self._autostart = autostart
         self._dependencies: dict[str | type, object] = {}
@@ -175,167 +170,24 @@ class Resonate:
         """Make a client of the store at `grpc://host:port`."""
         return cls(url, **options)
 
-    # Registering
-
-    @overload
-    def register(self, fn: Callable[P, R], /) -> Registered[P, R]: ...
-    @overload
-    def register(
-        self,
-        name: str,
-        fn: Callable[P, R],
-        /,
-        *,
-        version: int = ...,
-        retry_policy: RetryPolicy | None = ...,
-        kind: Literal["workflow", "step"] | None = ...,
-    ) -> Registered[P, R]: ...
-    @overload
-    def register(
-        self,
-        fn: Callable[P, R],
-        /,
-        *,
-        name: str | None = ...,
-        version: int = ...,
-        retry_policy: RetryPolicy | None = ...,
-        kind: Literal["workflow", "step"] | None = ...,
-    ) -> Registered[P, R]: ...
-    @overload
-    def register(
-        self,
-        /,
-        *,
-        name: str | None = ...,
-        version: int = ...,
-        retry_policy: RetryPolicy | None = ...,
-        kind: Literal["workflow", "step"] | None = ...,
-    ) -> Callable[[Callable[P, R]], Registered[P, R]]: ...
-    def register(
-        self,
-        first: str | Callable[..., Any] | None = None,
-        second: Callable[..., Any] | None = None,
-        /,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: RetryPolicy | None = None,
-        kind: Literal["workflow", "step"] | None = None,
-    ) -> Any:
-        """Register a function by call or as a decorator, before the client starts.
-
-        >>> @resonate.register
-        ... def step(ctx, value): ...
-        >>> @resonate.register(name="db.save", version=2)
-        ... async def save(ctx, row): ...
-        >>> resonate.register("db.get", get_row)
-
-        Raises `AlreadyRegistered` for another function under the same name and version.
-        """
-        fn: Any = first
-        if isinstance(first, str) == (second is None) or (second is not None and name is not None):
-            raise TypeError("register takes a function, or a name and a function")
-        if isinstance(first, str):
-            name, fn = first, second
-        if fn is None:
-            return lambda decorated: self.register(
-                decorated, name=name, version=version, retry_policy=retry_policy, kind=kind
-            )
-        if isinstance(fn, Registered):
-            fn = fn.function.fn
-        function = self.registry.add(
-            fn, name=name, version=version, retry_policy=retry_policy, kind=kind
-        )
-        return Registered(function, self)
-
-    # Calls
-
-    def run(self, id: str, fn: Callee, /, *args: object, **kwargs: object) -> Call[Any]:
-        """Run a registered function in this process under an id; await it for the value.
-
-        A second call with the same id joins the first: the function runs once.
-        """
-        return Call(self, self._run(id, fn, args, kwargs, NO_OPTIONS))
-
-    def begin_run(
-        self,
-        id: str,
-        fn: Callee,
-        /,
-        *args: object,
-        **kwargs: object,
-    ) -> Call[Handle[Any]]:
-        """Start a registered function in this process; await it for a handle."""
-        return Call(self, self._begin_run(id, fn, args, kwargs, NO_OPTIONS))
-
-    def rpc(self, id: str, fn: Callee, /, *args: object, **kwargs: object) -> Call[Any]:
-        """Run a function in a worker group under an id; await it for the value."""
-        return Call(self, self._rpc(id, fn, args, kwargs, NO_OPTIONS))
-
-    def begin_rpc(
-        self,
-        id: str,
-        fn: Callee,
-        /,
-        *args: object,
-        **kwargs: object,
-    ) -> Call[Handle[Any]]:
-        """Start a function in a worker group; await it for a handle. The promise is stored then."""
-        return Call(self, self._begin_rpc(id, fn, args, kwargs, NO_OPTIONS))
+    # Calls, beside those of `ClientCalls`
 
     async def get(self, id: str) -> Handle[Any]:
         """Find a run, or any promise, by id; raises `PromiseNotFound`."""
+        warn_of_client_call("resonate.get", instead="use ctx.promise(id=...), or call it in a step")
         calls = await self.joined()
         return calls.handle_of(await calls.ask(PromiseGet(id=prefixed(self.prefix, id))))
 
-    def options(self, **fields: Any) -> "ClientOptions":  # noqa: ANN401
+    def options(self, **fields: Any) -> ClientOptions:  # noqa: ANN401
         """Options for a call: last positional argument, or prefix.
 
         >>> await resonate.options(target="db", timeout=30).rpc("row/1", "db.get", 1)
         """
         return ClientOptions(self, Options(**fields))
 
-    async def _run(
-        self,
-        run_id: str,
-        fn: Callee,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        base: Options,
-    ) -> object:
-        handle = await self._begin_run(run_id, fn, args, kwargs, base)
-        return await handle.result()
-
-    async def _rpc(
-        self,
-        run_id: str,
-        fn: Callee,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        base: Options,
-    ) -> object:
-        handle = await self._begin_rpc(run_id, fn, args, kwargs, base)
-        return await handle.result()
-
-    async def _begin_run(
-        self,
-        run_id: str,
-        fn: Callee,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        base: Options,
-    ) -> Handle[Any]:
-        return await (await self.joined()).begin_run(run_id, fn, args, kwargs, base)
-
-    async def _begin_rpc(
-        self,
-        run_id: str,
-        fn: Callee,
-        args: tuple[object, ...],
-        kwargs: dict[str, object],
-        base: Options,
-    ) -> Handle[Any]:
-        return await (await self.joined()).begin_rpc(run_id, fn, args, kwargs, base)
+    @property
+    def _resonate(self) -> "Resonate":
+        return self
 
     # Dependencies
 
@@ -371,6 +223,7 @@ class Resonate:
             subscriptions=subscriptions,
             logger=self.logger,
             step_policy=self._step_policy,
+            meter=self._meter,
             observer=self._observer,
         )
         accepts = self._accept_tasks
@@ -427,6 +280,11 @@ class Resonate:
         if self._spawned:
             await asyncio.wait(self._spawned)
         await self._store.close()
+
+    @property
+    def held(self) -> int:
+        """Tasks that this process holds now; parked workflows do not count."""
+        return 0 if self._worker is None else self._worker.held
 
     async def serve_forever(self, grace: float | timedelta = 30.0) -> None:
         """Work until SIGTERM or SIGINT comes, then stop: what a worker image calls."""
@@ -486,49 +344,8 @@ class Resonate:
         return task
 
 
-class ClientOptions(Options):
-    """Options that know their client, so that calls can be made on them."""
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: Resonate, options: Options) -> None:
-        for name in Options.__dataclass_fields__:
-            object.__setattr__(self, name, getattr(options, name))
-        object.__setattr__(self, "_client", client)
-
-    def run(self, id: str, fn: Callee, /, *args: object, **kwargs: object) -> Call[Any]:
-        """As `Resonate.run`."""
-        return Call(self._resonate, self._resonate._run(id, fn, args, kwargs, self))  # noqa: SLF001
-
-    def begin_run(
-        self,
-        id: str,
-        fn: Callee,
-        /,
-        *args: object,
-        **kwargs: object,
-    ) -> Call[Handle[Any]]:
-        """As `Resonate.begin_run`."""
-        client = self._resonate
-        return Call(client, client._begin_run(id, fn, args, kwargs, self))  # noqa: SLF001
-
-    def rpc(self, id: str, fn: Callee, /, *args: object, **kwargs: object) -> Call[Any]:
-        """As `Resonate.rpc`."""
-        return Call(self._resonate, self._resonate._rpc(id, fn, args, kwargs, self))  # noqa: SLF001
-
-    def begin_rpc(
-        self,
-        id: str,
-        fn: Callee,
-        /,
-        *args: object,
-        **kwargs: object,
-    ) -> Call[Handle[Any]]:
-        """As `Resonate.begin_rpc`."""
-        client = self._resonate
-        return Call(client, client._begin_rpc(id, fn, args, kwargs, self))  # noqa: SLF001
-
-    @property
-    def _resonate(self) -> Resonate:
-        client: Resonate = object.__getattribute__(self, "_client")
-        return client
+def _named(field: str, name: str) -> str:
+    try:
+        return member_name(name)
+    except ValueError as error:
+        raise ValueError(f"{field} is {name!r}, but {error}") from error

@@ -91,7 +91,10 @@ class Codec:
                 f"{message_of(error)}"
             ) from error
         if self._encryptor is not None:
-            text = self._encryptor.encrypt(text)
+            try:
+                text = self._encryptor.encrypt(text)
+            except Exception as error:
+                raise EncodeError(f"a value cannot be encrypted: {message_of(error)}") from error
         data = binascii.b2a_base64(text, newline=False)
         if len(data) > self.bytes_max:
             raise EncodeError(

@@ -1,8 +1,9 @@
-"""What a workflow yields: commands, and the futures that they answer.
+"""What a workflow yields, or awaits: commands, and the futures that they answer.
 
-A command is made by a method of the context, takes its sequence number there, and does nothing
-until it is yielded. Commands are immutable by convention (a frozen dataclass would cost more than
-the rest of the call). The runtime keeps its bookkeeping of a child in the future itself.
+A command is made by a method of the context and takes its sequence number there. In a generator it
+does nothing until it is yielded; in an `async def` it has begun when the method returns. Commands
+are immutable by convention (a frozen dataclass would cost more than the rest of the call). The
+runtime keeps its bookkeeping of a child in the future itself.
 """
 
 from collections.abc import Generator
@@ -21,18 +22,16 @@ if TYPE_CHECKING:
     from holdfast.runtime.waits import Wait
 
 T = TypeVar("T")
+Y = TypeVar("Y")
+"""What a command answers when it is yielded."""
+A = TypeVar("A")
+"""What it answers when it is awaited: of one that only begins something, the value as well."""
 
 
-def _not_awaitable(what: str) -> NoReturn:
-    raise NonDurableAwait(
-        f"{what} cannot be awaited: write the workflow as a generator and `yield` it"
-    )
+class Command(Generic[Y, A]):
+    """One durable operation that was asked for; `yield` it, or `await` it in an `async def`."""
 
-
-class Command(Generic[T]):
-    """One durable operation that was asked for; `yield` it."""
-
-    __slots__ = ("consumed", "frame", "options_", "seq")
+    __slots__ = ("consumed", "frame", "future", "options_", "seq")
 
     what = "command"
 
@@ -40,19 +39,44 @@ class Command(Generic[T]):
         self.frame = frame
         self.options_ = options
         self.consumed = False
+        self.future: DurableFuture[Any] | None = None
+        """The child, once it has begun in an `async def`."""
         self.seq = frame.issue(self)
 
-    def __iter__(self) -> Generator[Any, Any, T]:
+    def __iter__(self) -> Generator[Any, Any, Y]:
         """Let `yield from` work as `yield` does, with the type of the result."""
-        result: T = yield self
+        if self.future is not None:
+            raise TypeError(f"{self.describe()} has begun: `await` it")
+        result: Y = yield self
         return result
 
-    def __await__(self) -> NoReturn:
-        """Refuse: a coroutine cannot be a workflow yet."""
-        _not_awaitable(f"ctx.{self.what}()")
+    def __await__(self) -> Generator[Any, Any, A]:
+        """Wait for the value, or raise the exception, of a child that has begun."""
+        if self.frame.body is None:
+            _not_awaitable(self.describe())
+        return self.frame.body.outcome_of(self).__await__()
+
+    @property
+    def id(self) -> str:
+        """Id of the child's promise; in an `async def`, where the child has begun."""
+        if self.future is None:
+            raise AttributeError(f"{self.describe()} has not begun, so that it has no id yet")
+        return self.future.id
+
+    @property
+    def done(self) -> bool:
+        """Whether the outcome of a child that has begun is known to this pass."""
+        return self.future is not None and self.future.done
 
     def options(self, **fields: Any) -> Self:  # noqa: ANN401
-        """Answer this command with options laid over it: `yield ctx.run(fn).options(timeout=5)`."""
+        """Answer this command with options laid over it: `yield ctx.run(fn).options(timeout=5)`.
+
+        Only before it begins, so not in an `async def`.
+        """
+        if self.frame.body is not None:
+            raise TypeError(
+                f"{self.describe()} has begun; options come first: ctx.options(...).{self.what}()"
+            )
         changed = object.__new__(type(self))
         for base in type(self).__mro__:
             for name in getattr(base, "__slots__", ()):
@@ -68,7 +92,7 @@ class Command(Generic[T]):
         return f"ctx.{self.what}()"
 
 
-class _Invoke(Command[T]):
+class _Invoke(Command[Y, A]):
     """A command that names a function."""
 
     __slots__ = ("args", "function", "kwargs", "waits")
@@ -95,7 +119,7 @@ class _Invoke(Command[T]):
         return f"ctx.{prefix}{self.what}({self.function.name})"
 
 
-class LocalCall(_Invoke[T]):
+class LocalCall(_Invoke[Y, A]):
     """`ctx.run`, `ctx.begin_run`: a child that this process executes."""
 
     __slots__ = ()
@@ -103,7 +127,7 @@ class LocalCall(_Invoke[T]):
     what = "run"
 
 
-class RemoteCall(_Invoke[T]):
+class RemoteCall(_Invoke[Y, A]):
     """`ctx.rpc`, `ctx.begin_rpc`: a child that a worker group executes."""
 
     __slots__ = ()
@@ -111,7 +135,7 @@ class RemoteCall(_Invoke[T]):
     what = "rpc"
 
 
-class DetachedCall(_Invoke[T]):
+class DetachedCall(_Invoke[Y, A]):
     """`ctx.detached`: a remote child that the parent does not wait for."""
 
     __slots__ = ()
@@ -119,7 +143,7 @@ class DetachedCall(_Invoke[T]):
     what = "detached"
 
 
-class Sleep(Command[None]):
+class Sleep(Command[None, None]):
     """`ctx.sleep`: a promise that its deadline resolves."""
 
     __slots__ = ("span_ms", "until_ms")
@@ -132,7 +156,7 @@ class Sleep(Command[None]):
         self.until_ms = until_ms
 
 
-class Latent(Command["DurableFuture[Any]"]):
+class Latent(Command["DurableFuture[Any]", Any]):
     """`ctx.promise`: a promise that somebody outside settles."""
 
     __slots__ = ("data",)
@@ -144,7 +168,53 @@ class Latent(Command["DurableFuture[Any]"]):
         self.data = data
 
 
-class Check(Command[None]):
+class Join(Command[list[Any], list[Any]]):
+    """`ctx.all`, `ctx.all_settled`: several children at once; takes no number of its own."""
+
+    __slots__ = ("collects", "parts")
+
+    def __init__(self, frame: "Frame", parts: "tuple[Part, ...]", *, collects: bool) -> None:
+        self.frame = frame
+        self.seq = -1
+        self.options_ = NO_OPTIONS
+        self.consumed = False
+        self.future = None
+        self.parts = parts
+        self.collects = collects
+        """Whether exceptions are collected, and not raised."""
+
+    @property
+    def what(self) -> str:  # type: ignore[override] # of the others it is a constant
+        """Name of the context's method."""
+        return "all_settled" if self.collects else "all"
+
+
+class Choice(LocalCall[Any, Any]):
+    """`ctx.race`, `ctx.any`, `ctx.select`: one child that counts, recorded by its place."""
+
+    __slots__ = ("cancels", "parts", "what")
+
+    def __init__(
+        self,
+        frame: "Frame",
+        function: "Function",
+        parts: "tuple[Part, ...]",
+        *,
+        what: str,
+        cancels: bool,
+    ) -> None:
+        self.what = what
+        self.parts = parts
+        self.cancels = cancels
+        """Whether the other children are canceled."""
+        super().__init__(frame, function, (), {}, NO_OPTIONS, waits=True)
+
+    def describe(self) -> str:
+        """Name the command as the workflow wrote it."""
+        return f"ctx.{self.what}()"
+
+
+class Check(Command[None, None]):
     """`ctx.panic` or `ctx.assert_` that found nothing wrong; takes no number, may be dropped."""
 
     __slots__ = ()
@@ -156,6 +226,15 @@ class Check(Command[None]):
         self.seq = -1
         self.options_ = NO_OPTIONS
         self.consumed = True
+        self.future = None
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Return at once."""
+        yield from ()
+
+
+def _not_awaitable(what: str) -> NoReturn:
+    raise NonDurableAwait(f"{what} is awaited in a generator: `yield` it instead")
 
 
 class DurableFuture(Generic[T]):
@@ -211,7 +290,7 @@ class DurableFuture(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether the outcome is known to this pass."""
+        """Whether the outcome is known to this pass; a later one may know more."""
         return self.state is not None
 
     def __iter__(self) -> Generator[Any, Any, T]:
@@ -220,8 +299,12 @@ class DurableFuture(Generic[T]):
         return result
 
     def __await__(self) -> NoReturn:
-        """Refuse: a coroutine cannot be a workflow yet."""
+        """Refuse: only generators are given futures."""
         _not_awaitable("a durable future")
 
     def __repr__(self) -> str:
         return f"<DurableFuture {self.id} {'running' if self.state is None else self.state.value}>"
+
+
+Part = Command[Any, Any] | DurableFuture[Any]
+"""What can be waited for together with others."""

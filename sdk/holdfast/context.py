@@ -1,7 +1,7 @@
 """What a function receives as its first argument: the durable operations, and where it is.
 
-Methods of a workflow's context answer commands to `yield`. A step receives a context as well, for
-its identity, its attempt and its dependencies; it has no children.
+Methods of a workflow's context answer commands to `yield` or `await`. A step receives a context as
+well, for its identity, its attempt and its dependencies; it has no children.
 """
 
 import random
@@ -13,11 +13,14 @@ from typing import Any, TypeVar, overload
 
 from holdfast.commands import (
     Check,
+    Choice,
     Command,
     DetachedCall,
     DurableFuture,
+    Join,
     Latent,
     LocalCall,
+    Part,
     RemoteCall,
     Sleep,
 )
@@ -29,6 +32,7 @@ from holdfast.registry import Callee, Function, Kind
 
 R = TypeVar("R")
 D = TypeVar("D")
+C = TypeVar("C", bound=Command[Any, Any])
 
 _MISSING: Any = object()
 
@@ -78,6 +82,14 @@ class Context:
     ...     paid = yield ctx.begin_rpc("db.pay", seat)   # elsewhere; a future
     ...     yield ctx.sleep(2)
     ...     return {"seat": seat, "paid": (yield paid)}
+
+    The same as `async def`, where everything begins as soon as it is asked for:
+
+    >>> async def checkout(ctx, item):
+    ...     seat = await ctx.run(reserve, item)
+    ...     paid = ctx.begin_rpc("db.pay", seat)
+    ...     await ctx.sleep(2)
+    ...     return {"seat": seat, "paid": await paid}
     """
 
     __slots__ = ("_frame", "_log")
@@ -91,16 +103,16 @@ class Context:
     @overload
     def run(
         self, fn: Callable[..., Generator[Any, Any, R]], /, *args: object, **kwargs: object
-    ) -> LocalCall[R]: ...
+    ) -> LocalCall[R, R]: ...
     @overload
     def run(
         self, fn: Callable[..., Awaitable[R]], /, *args: object, **kwargs: object
-    ) -> LocalCall[R]: ...
+    ) -> LocalCall[R, R]: ...
     @overload
-    def run(self, fn: Callable[..., R], /, *args: object, **kwargs: object) -> LocalCall[R]: ...
+    def run(self, fn: Callable[..., R], /, *args: object, **kwargs: object) -> LocalCall[R, R]: ...
     @overload
-    def run(self, fn: str, /, *args: object, **kwargs: object) -> LocalCall[Any]: ...
-    def run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any]:
+    def run(self, fn: str, /, *args: object, **kwargs: object) -> LocalCall[Any, Any]: ...
+    def run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any, Any]:
         """Call a function in this process and wait for its value.
 
         A generator function is a child workflow; any other function is a step, whose value is
@@ -111,20 +123,20 @@ class Context:
     @overload
     def begin_run(
         self, fn: Callable[..., Generator[Any, Any, R]], /, *args: object, **kwargs: object
-    ) -> LocalCall[DurableFuture[R]]: ...
+    ) -> LocalCall[DurableFuture[R], R]: ...
     @overload
     def begin_run(
         self, fn: Callable[..., Awaitable[R]], /, *args: object, **kwargs: object
-    ) -> LocalCall[DurableFuture[R]]: ...
+    ) -> LocalCall[DurableFuture[R], R]: ...
     @overload
     def begin_run(
         self, fn: Callable[..., R], /, *args: object, **kwargs: object
-    ) -> LocalCall[DurableFuture[R]]: ...
+    ) -> LocalCall[DurableFuture[R], R]: ...
     @overload
     def begin_run(
         self, fn: str, /, *args: object, **kwargs: object
-    ) -> LocalCall[DurableFuture[Any]]: ...
-    def begin_run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any]:
+    ) -> LocalCall[DurableFuture[Any], Any]: ...
+    def begin_run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any, Any]:
         """Start a function in this process; yields a future at once."""
         return self._local(fn, args, kwargs, NO_OPTIONS, waits=False)
 
@@ -139,20 +151,20 @@ class Context:
         base: Options,
         *,
         waits: bool,
-    ) -> LocalCall[Any]:
+    ) -> LocalCall[Any, Any]:
         args, options = split_options(args, base)
         function = self._frame.execution.registry.resolve(fn, version=options.version)
-        return LocalCall(self._frame, function, args, kwargs, options, waits=waits)
+        return self._asked(LocalCall(self._frame, function, args, kwargs, options, waits=waits))
 
     # Remote children
 
-    def rpc(self, fn: Callee, /, *args: object, **kwargs: object) -> RemoteCall[Any]:
+    def rpc(self, fn: Callee, /, *args: object, **kwargs: object) -> RemoteCall[Any, Any]:
         """Call a function by name, or a registered one, in a worker group; wait for its value."""
         return self._remote(fn, args, kwargs, NO_OPTIONS, waits=True)
 
     def begin_rpc(
         self, fn: Callee, /, *args: object, **kwargs: object
-    ) -> RemoteCall[DurableFuture[Any]]:
+    ) -> RemoteCall[DurableFuture[Any], Any]:
         """Start a function in a worker group; yields a future at once."""
         return self._remote(fn, args, kwargs, NO_OPTIONS, waits=False)
 
@@ -167,14 +179,14 @@ class Context:
         base: Options,
         *,
         waits: bool,
-    ) -> RemoteCall[Any]:
+    ) -> RemoteCall[Any, Any]:
         args, options = split_options(args, base)
         function = self._callee(fn, options)
-        return RemoteCall(self._frame, function, args, kwargs, options, waits=waits)
+        return self._asked(RemoteCall(self._frame, function, args, kwargs, options, waits=waits))
 
     def detached(
         self, fn: Callee, /, *args: object, **kwargs: object
-    ) -> DetachedCall[DurableFuture[Any]]:
+    ) -> DetachedCall[DurableFuture[Any], Any]:
         """Start a function in a worker group with a life of its own; yields its future.
 
         The parent does not wait for it, and its deadline is independent of the parent's.
@@ -183,10 +195,10 @@ class Context:
 
     def _detached(
         self, fn: Callee, args: tuple[object, ...], kwargs: dict[str, object], base: Options
-    ) -> DetachedCall[Any]:
+    ) -> DetachedCall[Any, Any]:
         args, options = split_options(args, base)
         function = self._callee(fn, options)
-        return DetachedCall(self._frame, function, args, kwargs, options, waits=False)
+        return self._asked(DetachedCall(self._frame, function, args, kwargs, options, waits=False))
 
     def _callee(self, fn: Callee, options: Options) -> Function:
         return self._frame.execution.registry.resolve_remote(fn, version=options.version)
@@ -210,9 +222,11 @@ class Context:
         if until is not None:
             if until.tzinfo is None:
                 raise ValueError("until must have a time zone, or workers would disagree on it")
-            return Sleep(self._frame, span_ms=None, until_ms=int(until.timestamp() * 1000))
+            until_ms = int(until.timestamp() * 1000)
+            return self._asked(Sleep(self._frame, span_ms=None, until_ms=until_ms))
         assert span is not None
-        return Sleep(self._frame, span_ms=span_ms(span, field="seconds"), until_ms=None)
+        milliseconds = span_ms(span, field="seconds")
+        return self._asked(Sleep(self._frame, span_ms=milliseconds, until_ms=None))
 
     def promise(
         self,
@@ -226,7 +240,50 @@ class Context:
 
         With an id that exists already the existing promise is adopted.
         """
-        return Latent(self._frame, Options(id=id, timeout=timeout, tags=tags), data)
+        options = Options(id=id, timeout=timeout, tags=tags)
+        return self._asked(Latent(self._frame, options, data))
+
+    # Several at once
+
+    def all(self, *parts: Part) -> Join:
+        """Wait for all; answer their values in order, or raise the first error in that order.
+
+        Commands among the parts begin here: `yield ctx.all(ctx.rpc("a"), ctx.rpc("b"))`.
+        """
+        return self._asked(Join(self._frame, _checked_parts(parts), collects=False))
+
+    def all_settled(self, *parts: Part) -> Join:
+        """Wait for all; answer the value or the exception of each, in order."""
+        return self._asked(Join(self._frame, _checked_parts(parts), collects=True))
+
+    def race(self, *parts: Part, cancel_rest: bool = False) -> Choice:
+        """Answer the value, or raise the error, of the part that is settled first.
+
+        Which it was is recorded, so that every pass goes the same way. The others go on, and the
+        workflow does not end before them; with `cancel_rest` those that do not run in this
+        process are canceled.
+        """
+        return self._choice("race", parts, cancels=cancel_rest)
+
+    def any(self, *parts: Part, cancel_rest: bool = False) -> Choice:
+        """As `race` among the parts that succeed; an `ExceptionGroup` if none does."""
+        return self._choice("any", parts, cancels=cancel_rest)
+
+    def select(self, *parts: Part, cancel_rest: bool = False) -> Choice:
+        """As `race`, but answer the place of the part: which of them it was.
+
+        >>> approval = yield ctx.promise(id="approve/1")
+        >>> if (yield ctx.select(approval, ctx.sleep(3600), cancel_rest=True)) == 1:
+        ...     return "nobody answered within an hour"
+        """
+        return self._choice("select", parts, cancels=cancel_rest)
+
+    def _choice(self, what: str, parts: tuple[Part, ...], *, cancels: bool) -> Choice:
+        checked = _checked_parts(parts)
+        if not checked:
+            raise TypeError(f"ctx.{what}() needs at least one part to wait for")
+        function = _CHOICES[what]
+        return self._asked(Choice(self._frame, function, checked, what=what, cancels=cancels))
 
     # Recorded readings
 
@@ -250,23 +307,30 @@ class Context:
         """Recorded chance, by the names of the standard library's `random`."""
         return Randoms(self)
 
-    def now(self) -> LocalCall[datetime]:
+    def now(self) -> LocalCall[datetime, datetime]:
         """Read the clock once, as an aware datetime in UTC."""
         return self._inline(_NOW_DATETIME)
 
-    def uuid4(self) -> LocalCall[uuid.UUID]:
+    def uuid4(self) -> LocalCall[uuid.UUID, uuid.UUID]:
         """Make a random UUID once."""
         return self._inline(_UUID4)
 
-    def _inline(self, function: Function, *args: object) -> LocalCall[Any]:
-        return LocalCall(self._frame, function, args, {}, NO_OPTIONS, waits=True)
+    def _inline(self, function: Function, *args: object) -> LocalCall[Any, Any]:
+        return self._asked(LocalCall(self._frame, function, args, {}, NO_OPTIONS, waits=True))
+
+    def _asked(self, command: C) -> C:
+        """Answer a command; in an `async def` it begins now."""
+        body = self._frame.body
+        if body is not None:
+            body.begin(command)
+        return command
 
     # Giving up
 
-    def panic(self, condition: object, message: str = "panic") -> Command[None]:
+    def panic(self, condition: object, message: str = "panic") -> Command[None, None]:
         """Halt the task if the condition is true: a person must look before it goes on.
 
-        No `except` in the workflow can prevent it. `yield ctx.panic(...)` works as well.
+        No `except` in the workflow can prevent it. `yield ctx.panic(...)` and `await` work as well.
         """
         if condition:
             error = Panic(message)
@@ -274,7 +338,7 @@ class Context:
             raise error
         return Check(self._frame)
 
-    def assert_(self, condition: object, message: str = "assertion failed") -> Command[None]:
+    def assert_(self, condition: object, message: str = "assertion failed") -> Command[None, None]:
         """Halt the task unless the condition is true."""
         return self.panic(not condition, message)
 
@@ -353,29 +417,29 @@ class ContextOptions(Options):
             object.__setattr__(self, name, getattr(options, name))
         object.__setattr__(self, "_context", context)
 
-    def run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any]:
+    def run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any, Any]:
         """As `Context.run`."""
         return self._ctx._local(fn, args, kwargs, self, waits=True)  # noqa: SLF001
 
-    def begin_run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any]:
+    def begin_run(self, fn: Callee, /, *args: object, **kwargs: object) -> LocalCall[Any, Any]:
         """As `Context.begin_run`."""
         return self._ctx._local(fn, args, kwargs, self, waits=False)  # noqa: SLF001
 
     lfc = run
     lfi = begin_run
 
-    def rpc(self, fn: Callee, /, *args: object, **kwargs: object) -> RemoteCall[Any]:
+    def rpc(self, fn: Callee, /, *args: object, **kwargs: object) -> RemoteCall[Any, Any]:
         """As `Context.rpc`."""
         return self._ctx._remote(fn, args, kwargs, self, waits=True)  # noqa: SLF001
 
-    def begin_rpc(self, fn: Callee, /, *args: object, **kwargs: object) -> RemoteCall[Any]:
+    def begin_rpc(self, fn: Callee, /, *args: object, **kwargs: object) -> RemoteCall[Any, Any]:
         """As `Context.begin_rpc`."""
         return self._ctx._remote(fn, args, kwargs, self, waits=False)  # noqa: SLF001
 
     rfc = rpc
     rfi = begin_rpc
 
-    def detached(self, fn: Callee, /, *args: object, **kwargs: object) -> DetachedCall[Any]:
+    def detached(self, fn: Callee, /, *args: object, **kwargs: object) -> DetachedCall[Any, Any]:
         """As `Context.detached`."""
         return self._ctx._detached(fn, args, kwargs, self)  # noqa: SLF001
 
@@ -393,7 +457,7 @@ class Dates:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def now(self) -> LocalCall[int]:
+    def now(self) -> LocalCall[int, int]:
         """Read the clock once: milliseconds since the epoch."""
         return self._context._inline(_NOW)  # noqa: SLF001
 
@@ -406,7 +470,7 @@ class Maths:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def random(self) -> LocalCall[float]:
+    def random(self) -> LocalCall[float, float]:
         """Draw a number from 0 up to 1 once."""
         return self._context._inline(_RANDOM)  # noqa: SLF001
 
@@ -419,7 +483,7 @@ class Times:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def time(self) -> LocalCall[float]:
+    def time(self) -> LocalCall[float, float]:
         """Read the clock once: seconds since the epoch."""
         return self._context._inline(_TIME)  # noqa: SLF001
 
@@ -432,21 +496,29 @@ class Randoms:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def random(self) -> LocalCall[float]:
+    def random(self) -> LocalCall[float, float]:
         """Draw a number from 0 up to 1 once."""
         return self._context._inline(_RANDOM)  # noqa: SLF001
 
-    def randint(self, low: int, high: int) -> LocalCall[int]:
+    def randint(self, low: int, high: int) -> LocalCall[int, int]:
         """Draw an integer once, both ends included."""
         return self._context._inline(_RANDINT, low, high)  # noqa: SLF001
 
-    def uniform(self, low: float, high: float) -> LocalCall[float]:
+    def uniform(self, low: float, high: float) -> LocalCall[float, float]:
         """Draw a number between two once."""
         return self._context._inline(_UNIFORM, low, high)  # noqa: SLF001
 
-    def choice(self, items: list[Any]) -> LocalCall[Any]:
+    def choice(self, items: list[Any]) -> LocalCall[Any, Any]:
         """Pick one item once."""
         return self._context._inline(_CHOICE, items)  # noqa: SLF001
+
+
+def _checked_parts(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    for part in parts:
+        known: object = part  # mypy believes the annotation, callers may not
+        if not isinstance(known, (Command, DurableFuture)) or isinstance(known, (Join, Choice)):
+            raise TypeError(f"only calls of the context and their futures can be parts: {part!r}")
+    return parts
 
 
 def _now(_ctx: Context) -> int:
@@ -490,3 +562,4 @@ _RANDOM = Function(_random, name="random", kind=Kind.INLINE)
 _RANDINT = Function(_randint, name="randint", kind=Kind.INLINE)
 _UNIFORM = Function(_uniform, name="uniform", kind=Kind.INLINE)
 _CHOICE = Function(_choice, name="choice", kind=Kind.INLINE)
+_CHOICES = {what: Function(_now, name=what, kind=Kind.INLINE) for what in ("race", "any", "select")}

@@ -211,6 +211,10 @@ class NonDurableAwait(ResonateError):
     default_code = "non_durable_await"
 
 
+class ClientCallInWorkflow(RuntimeWarning):
+    """The body of a workflow used the client instead of its context: nothing records that call."""
+
+
 class LeaseLost(BaseException):
     """The store fenced this pass out: another process may hold the task by now.
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from holdfast.core.records import EMPTY, Promise, PromiseState, Value
-from holdfast.core.requests import PromiseGet, PromiseSettle
+from holdfast.core.requests import PromiseGet
 from holdfast.registry import Function
 from holdfast.runtime.subscriptions import Subscription
 
@@ -81,19 +81,14 @@ class Handle(Generic[T]):
         return result
 
     async def cancel(self, reason: object = None) -> bool:
-        """Settle the promise as canceled; answer whether this or an earlier call did.
+        """Cancel the promise and what is attached to it; answer if this or an earlier call did.
 
-        A run that is under way stops at its next write. Remote children that it began are not
-        touched: they end by themselves or by their deadlines.
+        Children, and theirs, are canceled with it, wherever they run; detached ones go on. A body
+        that is under way stops at its next write. Raises `ServerUnavailable` if the store does not
+        answer: call again then, and it goes on where it stopped.
         """
         data = self._calls.codec.encode(reason)
-        record = await self._calls.ask(
-            PromiseSettle(
-                id=self.id,
-                state=PromiseState.REJECTED_CANCELED,
-                value=EMPTY if data is None else Value(data=data),
-            )
-        )
+        record = await self._calls.cancel(self.id, EMPTY if data is None else Value(data=data))
         self._subscription.settle(record)
         return record.state is PromiseState.REJECTED_CANCELED
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from hashlib import blake2b
 
+from holdfast.core.ids import flaw_of_text
 from holdfast.core.records import (
     BRANCH,
     EXTERNAL,
@@ -14,6 +15,15 @@ from holdfast.core.records import (
     TIMER,
     Promise,
 )
+
+DETACHED_HEADER = "holdfast-detached"
+"""Header of the param of a child that its parent does not wait for, nor take along when canceled.
+
+No tag: the tags are those of the official SDKs, which tell it by the id, unless that was chosen.
+"""
+
+NAME_BYTES_MAX = 255
+"""Of a group or a pid: both stand in addresses, which are ids and no longer than those."""
 
 
 class Lineage:
@@ -105,6 +115,18 @@ def external_tags(extra: Mapping[str, str] | None) -> dict[str, str]:
 def target_address(target: str) -> str:
     """Make an address of a target: a bare name is a worker group."""
     return target if ":" in target else f"poll://any@{target}"
+
+
+def member_name(text: str) -> str:
+    """Answer the name of a group or a process; raise `ValueError` if no address can hold it."""
+    flaw = flaw_of_text(text, field="it")
+    if flaw is not None:
+        raise ValueError(flaw)
+    if any(c.isspace() or c in "/%" for c in text):
+        raise ValueError("it must not contain white space, / or %: it is part of addresses")
+    if len(text.encode()) > NAME_BYTES_MAX:
+        raise ValueError(f"it must have at most {NAME_BYTES_MAX} bytes")
+    return text
 
 
 def run_target(group: str, pid: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast.core.records import EMPTY, Promise, PromiseState, Value
 from holdfast.core.requests import PromiseCreate, PromiseGet, PromiseSettle, Request
 from holdfast.errors import DecodeError
+from holdfast.inside import warn_of_client_call
 from holdfast.lineage import external_tags, prefixed
 from holdfast.options import TIMEOUT_MS_DEFAULT, span_ms
 
@@ -126,6 +127,7 @@ class Promises:
         )
 
     async def _ask(self, request: Request, *, raw: bool) -> DurablePromise:
+        warn_of_client_call("resonate.promises", instead="use ctx.promise(), or call it in a step")
         done = await (await self._client.joined()).ask_done(request)
         assert done.promise is not None
         return self._view(done.promise, created=done.created, raw=raw)

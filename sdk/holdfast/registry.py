@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar
 
@@ -26,16 +26,30 @@ R = TypeVar("R")
 
 
 class Kind(Enum):
-    """How a function is run. Another style of workflow is another member here."""
+    """How a function is run."""
 
     GENERATOR = auto()
     """A workflow: its body yields commands."""
+    ASYNC = auto()
+    """A workflow that is `async def` and was registered as one."""
     COROUTINE = auto()
-    """A step on the event loop."""
+    """An `async def`: a step on the event loop, and a workflow from its first durable call on."""
+    ASYNC_STEP = auto()
+    """An `async def` that was registered as a step: it makes no durable calls."""
     PLAIN = auto()
     """A step in a thread."""
     INLINE = auto()
     """A step so short that it runs on the event loop: the clock, a random number."""
+
+    @property
+    def is_workflow(self) -> bool:
+        """Whether the function is a workflow whatever its body does."""
+        return self in (Kind.GENERATOR, Kind.ASYNC)
+
+    @property
+    def takes_commands(self) -> bool:
+        """Whether the body may make durable calls."""
+        return self in (Kind.GENERATOR, Kind.ASYNC, Kind.COROUTINE)
 
 
 class Function:
@@ -78,6 +92,19 @@ class Function:
             data = codec.encode({"func": self.name, "version": self.version})
             self._param = (codec, Value(data=data))
         return self._param[1]
+
+    def refuses(self, args: Sequence[object], kwargs: Mapping[str, object]) -> bool:
+        """Whether a call with these arguments, after the context, cannot even enter the body."""
+        try:
+            # The callable's own signature: that of one it wraps may ask for more than callers give.
+            signature = inspect.signature(self.fn, follow_wrapped=False)
+        except (TypeError, ValueError):  # a builtin may have none
+            return False
+        try:
+            signature.bind(None, *args, **kwargs)
+        except TypeError:
+            return True
+        return False
 
     def _annotated(self) -> tuple[Arguments | None, Convert | None]:
         if self._converters is None:
@@ -211,17 +238,19 @@ class Registry:
         retry_policy: RetryPolicy | None = None,
         kind: Literal["workflow", "step"] | None = None,
     ) -> Function:
-        """Register a function; the identical one again is a no-op."""
+        """Register a function; the identical one again is a no-op.
+
+        `kind` matters for `async def`, which may be either: without it the function is a step until
+        its first durable call.
+        """
         name = _checked_name(fn, name)
         if isinstance(version, bool) or version < 1:
             raise InvalidVersion(
                 f"version of {name} must be an integer from 1 on, it is {version!r}"
             )
-        function = Function(fn, name=name, version=version, retry_policy=retry_policy)
-        if kind == "workflow" and function.kind is not Kind.GENERATOR:
-            raise TypeError(f"{name} is no workflow: its body has no `yield`")
-        if kind == "step" and function.kind is Kind.GENERATOR:
-            raise TypeError(f"{name} is no step: its body yields")
+        function = Function(
+            fn, name=name, version=version, retry_policy=retry_policy, kind=_kind(fn, name, kind)
+        )
         versions = self._functions.setdefault(name, {})
         existing = versions.get(version)
         if existing is not None:
@@ -279,9 +308,7 @@ class Registry:
         """Find what a remote call names; a name need not be registered here."""
         if isinstance(callee, str):
             known = self.latest(callee) if version is None else self.find(callee, version)
-            if known is not None:
-                return known
-            return Function(_elsewhere, name=callee, version=version or 1, kind=Kind.PLAIN)
+            return _by_name_only(callee, version or 1) if known is None else known
         return self.resolve_registered(callee, version=version)
 
     def headers(self) -> frozenset[str]:
@@ -316,6 +343,19 @@ def _key(fn: Callable[..., Any]) -> object:
     return id(fn) if method is None else (id(getattr(fn, "__self__", None)), id(method))
 
 
+def _kind(fn: Callable[..., Any], name: str, asked: Literal["workflow", "step"] | None) -> Kind:
+    kind = kind_of(fn)
+    if asked is None:
+        return kind
+    if kind is Kind.COROUTINE:
+        return Kind.ASYNC if asked == "workflow" else Kind.ASYNC_STEP
+    if asked == "workflow" and kind is not Kind.GENERATOR:
+        raise TypeError(f"{name} is no workflow: its body has no `yield`, and it is not async")
+    if asked == "step" and kind is Kind.GENERATOR:
+        raise TypeError(f"{name} is no step: its body yields")
+    return kind
+
+
 def _checked_name(fn: Callable[..., Any], name: str | None) -> str:
     if not callable(fn):
         raise TypeError(f"only callables can be registered, got {fn!r}")
@@ -337,6 +377,11 @@ def _checked_name(fn: Callable[..., Any], name: str | None) -> str:
 def _not_registered(name: str, version: int | None) -> str:
     which = name if version is None else f"{name} version {version}"
     return f"no function is registered as {which}"
+
+
+@functools.lru_cache(maxsize=UNREGISTERED_REMEMBERED_MAX)
+def _by_name_only(name: str, version: int) -> Function:
+    return Function(_elsewhere, name=name, version=version, kind=Kind.PLAIN)
 
 
 def _elsewhere(*_args: object) -> object:

@@ -8,9 +8,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
-from holdfast_cli import dev, queues
+from holdfast_cli import dev, queues, records
 from holdfast_cli.demo import first_order, orders
 from holdfast_cli.errors import CommandFailed, UsageError
+from holdfast_cli.output import UNREAD, write_to_nowhere
 from holdfast_cli.plan import PORT_MAX, PROCESSES_MAX, Options
 
 PROGRAM = "holdfast"
@@ -19,9 +20,10 @@ PROGRAM = "holdfast"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what the arguments say; return the exit code."""
     try:
-        parsed = _parse(sys.argv[1:] if argv is None else argv)
-        run: Callable[[argparse.Namespace], int | None] = parsed.run
-        return run(parsed) or 0
+        return _run(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:  # somebody has read enough of it, as `| head` does
+        write_to_nowhere(sys.stdout)
+        return UNREAD
     except UsageError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
@@ -30,11 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        parsed = _parse(arguments)
+        run: Callable[[argparse.Namespace], int | None] = parsed.run
+        return run(parsed) or 0
+    finally:
+        # Now, where a reader that left can be dealt with, and not when the interpreter ends.
+        sys.stdout.flush()
+
+
 # Every command by name, with the commands that it has of its own.
 COMMANDS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "dev": {},
     "demo": {"first-order": {}, "orders": {}},
     "queues": {},
+    "promises": {name: {} for name in records.PROMISES},
+    "tasks": {name: {} for name in records.TASKS},
 }
 
 
@@ -72,6 +86,11 @@ def _parser() -> "_Parser":
     demo = _add(commands, "demo", "play a short story that ends by itself")
     _add_demos(_commands_of(demo))
     _add_queues(_add(commands, "queues", "show how much work waits for which worker group"))
+    for name, text, acts in (
+        ("promises", "show and settle promises", records.PROMISES),
+        ("tasks", "show, halt and continue tasks", records.TASKS),
+    ):
+        _add_records(_commands_of(_add(commands, name, text)), acts)
     return parser
 
 
@@ -120,14 +139,57 @@ def _add_dev(parser: "_Parser") -> None:
     parser.add_argument(
         "--debug", action="store_true", help="let the store answer debugging requests"
     )
+    parser.epilog = (
+        "Once everything is ready one line says so: the word `ready`, a space and a JSON object"
+        " with the addresses and process ids. It is the only line that begins with that word; those"
+        f" of the processes begin with their names. The object is also in {dev.STATE_FILE} in the"
+        " data directory while everything runs."
+    )
     parser.set_defaults(run=lambda parsed: dev.command(_options(parsed)))
 
 
-def _add_queues(parser: "_Parser") -> None:
+def _add_records(
+    commands: "_Commands", acts: Mapping[str, tuple[records.Act, str, str | None]]
+) -> None:
+    for name, (act, text, given) in acts.items():
+        parser = _add(commands, name, text)
+        parser.add_argument("id", metavar="ID", help="id of the promise")
+        if given == "value":
+            parser.add_argument(
+                "--value", type=_json, metavar="JSON", dest="given", help="what comes with it"
+            )
+        elif given is not None:
+            parser.add_argument(
+                f"--{given}", metavar="TEXT", dest="given", help="a word for whoever looks later"
+            )
+        _add_store(parser)
+        parser.set_defaults(
+            run=lambda parsed, act=act: records.command(
+                act,
+                parsed.id,
+                given=getattr(parsed, "given", None),
+                store=parsed.store,
+                data=parsed.data,
+            )
+        )
+
+
+def _json(text: str) -> object:
+    try:
+        return records.read_value(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be JSON, such as '\"text\"' ({error})") from error
+
+
+def _add_store(parser: "_Parser") -> None:
     parser.add_argument(
         "--store", metavar="URL", help="the store to ask (default: that of holdfast dev)"
     )
     _add_data(parser, "the data directory of the holdfast dev to ask")
+
+
+def _add_queues(parser: "_Parser") -> None:
+    _add_store(parser)
     parser.set_defaults(run=lambda parsed: queues.command(store=parsed.store, data=parsed.data))
 
 

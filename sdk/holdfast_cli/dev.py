@@ -44,6 +44,7 @@ async def running(options: Options, the_plan: Plan, *, output: Output) -> AsyncI
     """Run a plan; enter when all is ready, stop everything on the way out."""
     with locked(options.data) as lock, _state_file(options.data / STATE_FILE) as state:
         _refuse_busy_ports(the_plan, options.port_base)
+        await _migrate(options.database_url, output)
 
         def write_state(pids: dict[str, int]) -> None:
             # Readers never see half of it.
@@ -56,6 +57,26 @@ async def running(options: Options, the_plan: Plan, *, output: Output) -> AsyncI
         ) as supervisor:
             await supervisor.start()
             yield System(the_plan, supervisor)
+
+
+async def _migrate(database_url: str | None, output: Output) -> None:
+    """Make the tables of a database that stores share: these never change them by themselves.
+
+    Whoever runs everything on one machine takes first steps, and replaces all stores at once.
+    """
+    if database_url is None:
+        return
+    # Here, because the default database needs none of it.
+    from holdfast_store import storages  # noqa: PLC0415
+    from holdfast_store.storage import StorageError  # noqa: PLC0415
+
+    try:
+        if storages.is_migrated_by_its_store(database_url):
+            return
+        output.say("migrating the database")
+        await asyncio.to_thread(storages.migrate, database_url)
+    except StorageError as error:
+        raise CommandFailed(f"The database cannot be used: {error}.") from error
 
 
 def command(options: Options) -> int:

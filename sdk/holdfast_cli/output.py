@@ -13,6 +13,17 @@ OWN_NAME = "holdfast"  # who speaks when no process does
 
 _COLOURS = ("36", "35", "34", "32", "33", "96", "95", "94", "92", "93")
 
+UNREAD = 128 + signal.SIGPIPE  # the exit code of a program whose reader went away, as by `| head`
+
+
+def write_to_nowhere(stream: TextIO) -> None:
+    """Let a stream that nobody reads any more swallow what comes.
+
+    What is still buffered would fail again when the interpreter ends.
+    """
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - its descriptor is wanted
+        os.dup2(nowhere.fileno(), stream.fileno())
+
 
 class Output(Protocol):
     """Where lines go."""
@@ -56,9 +67,7 @@ class Console:
         try:
             print(text, file=self._stream, flush=True)
         except BrokenPipeError:
-            # What is still buffered would fail again when the interpreter ends.
-            with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - its descriptor is wanted
-                os.dup2(nowhere.fileno(), self._stream.fileno())
+            write_to_nowhere(self._stream)
             signal.raise_signal(signal.SIGTERM)
 
     def emphasised(self, text: str) -> str:

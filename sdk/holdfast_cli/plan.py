@@ -142,8 +142,8 @@ def _refuse_lonely_databases(database_url: str, *, stores: int) -> None:
     if stores > 1 and scheme in {"sqlite", "memory"}:
         kind = "An SQLite database" if scheme == "sqlite" else "A store in memory"
         msg = (
-            f"{kind} belongs to one store process, so --stores {stores} needs PostgreSQL,"
-            " which this version does not speak yet."
+            f"{kind} belongs to one store process, so --stores {stores} needs PostgreSQL:"
+            " name a database with --database-url postgresql://USER@HOST/DATABASE."
         )
         raise UsageError(msg)
 

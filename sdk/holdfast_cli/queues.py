@@ -13,7 +13,7 @@ from holdfast_cli.errors import CommandFailed, UsageError
 
 def command(*, store: str | None, data: Path) -> int:
     """Print the queues of a store once; without an address, of the `holdfast dev` on `data`."""
-    queues = asyncio.run(_queues(_address_of(data) if store is None else store))
+    queues = asyncio.run(_queues(address_of(data) if store is None else store))
     rows = [[field.name for field in fields(Queue)], *map(astuple, queues)]
     widths = [max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -32,7 +32,8 @@ async def _queues(store: str) -> list[Queue]:
         raise CommandFailed(f"The store does not tell: {error}.") from error
 
 
-def _address_of(data: Path) -> str:
+def address_of(data: Path) -> str:
+    """Return the address of the store of the `holdfast dev` that runs on a data directory."""
     try:
         state = json.loads((data / STATE_FILE).read_text())
     except FileNotFoundError as error:

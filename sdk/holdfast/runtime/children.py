@@ -8,6 +8,8 @@ local ones.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from holdfast.codec import Codec
 from holdfast.commands import DetachedCall, DurableFuture, Latent, LocalCall, RemoteCall, Sleep
 from holdfast.core.records import (
@@ -21,7 +23,14 @@ from holdfast.core.records import (
 )
 from holdfast.core.requests import PromiseCreate
 from holdfast.errors import DecodeError, NonDeterminism
-from holdfast.lineage import Lineage, prefixed, remote_tags, target_address, timer_tags
+from holdfast.lineage import (
+    DETACHED_HEADER,
+    Lineage,
+    prefixed,
+    remote_tags,
+    target_address,
+    timer_tags,
+)
 from holdfast.options import Options, span_ms
 from holdfast.registry import Function
 from holdfast.retry import RetryPolicy
@@ -36,7 +45,7 @@ FRESH_ID_CHARS_MAX = 200
 EMPTY_DATA = Value(data=b"")
 
 
-def local(run: "Execution", frame: "Frame", command: LocalCall[Any]) -> DurableFuture[Any]:
+def local(run: "Execution", frame: "Frame", command: LocalCall[Any, Any]) -> DurableFuture[Any]:
     """Make the child of `ctx.run` or `ctx.begin_run`; its create is queued by whoever runs it."""
     options = command.options_
     child_id = _id_of(run, frame, command.seq, options)
@@ -65,7 +74,7 @@ def local(run: "Execution", frame: "Frame", command: LocalCall[Any]) -> DurableF
 
 
 def remote(
-    run: "Execution", frame: "Frame", command: RemoteCall[Any] | DetachedCall[Any]
+    run: "Execution", frame: "Frame", command: RemoteCall[Any, Any] | DetachedCall[Any, Any]
 ) -> DurableFuture[Any]:
     """Make the child of `ctx.rpc`, `ctx.begin_rpc` or `ctx.detached`."""
     options = command.options_
@@ -94,15 +103,12 @@ def remote(
     )
     if options.delay is not None:
         tags[DELAY] = str(now_ms + span_ms(options.delay, field="delay"))
-    return _announce(
-        run,
-        child,
-        timeout_at_ms=timeout_at_ms,
-        param=call_param(
-            run.codec, command.function, command.args, command.kwargs, options.retry_policy
-        ),
-        tags=tags,
+    param = call_param(
+        run.codec, command.function, command.args, command.kwargs, options.retry_policy
     )
+    if detached:
+        param = replace(param, headers={**(param.headers or {}), DETACHED_HEADER: "true"})
+    return _announce(run, child, timeout_at_ms=timeout_at_ms, param=param, tags=tags)
 
 
 def timer(run: "Execution", frame: "Frame", command: Sleep) -> DurableFuture[Any]:

@@ -10,9 +10,10 @@ process replays the body from the recorded promises.
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from holdfast.codec import Codec
 from holdfast.commands import DurableFuture
@@ -40,16 +41,18 @@ from holdfast.errors import (
     DecodeError,
     EncodeError,
     InvalidRequest,
+    NonDurableAwait,
     PreconditionFailed,
     ResonateError,
     ServerUnavailable,
 )
 from holdfast.lineage import Lineage
 from holdfast.logs import EventLog
+from holdfast.meter import TaskEnd
 from holdfast.port import Answer, Store
 from holdfast.registry import Function, Registry
 from holdfast.runtime import fenced
-from holdfast.runtime.waits import Ended, Wait, ending_error, fail, wake
+from holdfast.runtime.waits import Aside, Ended, Wait, ending_error, fail, wake
 from holdfast.runtime.writer import RETRY_S_MAX, RETRY_S_MIN, Role, Write, Writer
 
 if TYPE_CHECKING:
@@ -176,22 +179,55 @@ class Execution:
         if self.active == 0:
             self.writer.flush()
 
-    async def wait(self, futures: Sequence[DurableFuture[Any]]) -> None:
-        """Return when all of these children are done; may outlive the lease it began under."""
+    async def wait(
+        self,
+        futures: Sequence[DurableFuture[Any]],
+        *,
+        first: bool = False,
+        aside: Aside | None = None,
+    ) -> None:
+        """Return when all of these children are done, or the first one; may outlive the lease.
+
+        Called by a strand, or with `aside` by another task that the strand's body has started.
+        """
         pending = [f for f in futures if f.state is None]
-        if not pending:
+        if not pending or (first and len(pending) < len(futures)):
             return
-        wait = Wait(self, pending)
+        wait = Wait(self, pending, first=first, aside=aside)
         for future in pending:
             if future.waits is None:
                 future.waits = [wait]
             else:
                 future.waits.append(wait)
         self.waits.add(wait)
-        self.active -= 1
+        if aside is None:
+            self.active -= 1
         # With nobody active this suspends the task, in one chain with what is queued.
         self.writer.flush()
-        await wait.gate
+        try:
+            await wait.gate
+        except asyncio.CancelledError:
+            if not self.ending and wait.left > 0:
+                self._cancelled(wait, aside=aside)
+            raise
+
+    def _cancelled(self, wait: Wait, *, aside: Aside | None) -> None:
+        """Deal with user code that cancelled a wait; only a task beside a body may be cancelled."""
+        wait.left = 0
+        wait.end()
+        if self.is_suspended:
+            self.halt_suspended(self.panic_of_cancel())
+            raise Ended
+        if aside is None:
+            raise self.panic_of_cancel() from None
+
+    def panic_of_cancel(self) -> ResonateError:
+        """Make the error of a durable wait that the body itself cancelled."""
+        self.panicked = NonDurableAwait(
+            f"a wait in {self.function.name} ({self.id}) was cancelled from inside, as by "
+            "asyncio.timeout: nothing records when. Use ctx.race() with ctx.sleep()"
+        )
+        return self.panicked
 
     @property
     def ending(self) -> bool:
@@ -218,10 +254,13 @@ class Execution:
     def queue_settle(
         self, child: DurableFuture[Any], state: PromiseState, data: bytes | None
     ) -> int:
-        """Queue the write that records a child's outcome, behind the one that makes it."""
-        if not child.sent and not child.known:
-            self.queue_create(child)
+        """Queue the write that records a child's outcome, and makes it if no other has."""
         child.sent_data = data
+        if not child.sent and not child.known:
+            assert child.create is not None
+            request = fenced.record(self.id, self.version, child.create, state=state, data=data)
+            child.sent = self.writer.add(request, child, Role.RECORD)
+            return child.sent
         request = fenced.settle(self.id, self.version, child.id, state=state, data=data)
         return self.writer.add(request, child, Role.SETTLE)
 
@@ -270,10 +309,14 @@ class Execution:
         assert record is not None
         self.cache[record.id] = record
         child.known = True
+        if done.created:
+            self.is_replaying = False
         if write.role is Role.CREATE:
-            if done.created:
-                self.is_replaying = False
-            elif record.state is not PromiseState.PENDING and child.state is None:
+            if (
+                not done.created
+                and record.state is not PromiseState.PENDING
+                and child.state is None
+            ):
                 self.complete_child(child, record.state, record.value.data, 0)
         elif child.state is None:
             self.complete_child(child, record.state, record.value.data, 0)
@@ -304,11 +347,11 @@ class Execution:
         else:
             assert isinstance(outcome, Done)
             self._close()
-            self.worker.run_ended(self, outcome.promise)
+            self.worker.run_ended(self, outcome.promise, outcome=_end_of(end))
 
     def _on_end_refused(self, end: Request, refusal: Refusal, *, resent: bool) -> None:
         if refusal.status in (404, 409):
-            self.lose(resent=resent)
+            self.on_gone(end, resent=resent)
         elif isinstance(end, TaskFulfill) and end.action.state is PromiseState.RESOLVED:
             error = EncodeError(refusal.message, code=refusal.code)
             self.fulfill(PromiseState.REJECTED, self.codec.encode_error(error))
@@ -320,6 +363,33 @@ class Execution:
             self.give_up(refusal)
         else:
             self.halt(refusal.message)
+
+    def on_gone(self, end: Request | None, *, resent: bool) -> None:
+        """Learn that the task is not ours any more; `end` is what the chain was to end with.
+
+        After a resend that may be our own doing: the first sending may have fulfilled the task,
+        and only its answer was lost. What counts then is the promise.
+        """
+        if not resent or not isinstance(end, TaskFulfill):
+            self.lose(resent=resent)
+            return
+        self._close()
+        read = self.store.submit([PromiseGet(id=self.id)])
+        read.add_done_callback(partial(self._learn_end, end))
+
+    def _learn_end(self, end: TaskFulfill, read: "asyncio.Future[Answer]") -> None:
+        """Take in how the promise stands after a fulfil whose answer was lost."""
+        promise = None
+        if not read.cancelled() and read.exception() is None:
+            outcome = read.result().outcomes[0]
+            promise = outcome.promise if isinstance(outcome, Done) else None
+        if promise is None or promise.state is PromiseState.PENDING:
+            self._log.info("lease_lost", promise_id=self.id, version=self.version)
+            self.worker.run_ended(self, None, outcome="lost")
+            return
+        written = end.action
+        is_ours = promise.state is written.state and promise.value.data == written.value.data
+        self.worker.run_ended(self, promise, outcome=_end_of(end) if is_ours else "lost")
 
     def _on_suspended(self, outcome: Done) -> None:
         if outcome.status != 300:  # noqa: PLR2004 - the status of a redirect
@@ -415,7 +485,7 @@ class Execution:
         awaited = self._awaited()
         assert awaited, f"{self.id} waits for nothing that could wake it"
         # A body at its end waits for all that is left at once; any other wait goes on with one.
-        joins = len(self.waits) == 1 and len(awaited) > 1
+        joins = len(awaited) > 1 and len(self.waits) == 1 and not any(w.first for w in self.waits)
         mode = WaitMode.ALL_SETTLED if joins else WaitMode.ANY
         return fenced.suspend(self.id, self.version, [f.id for f in awaited], mode=mode)
 
@@ -429,12 +499,12 @@ class Execution:
         }
         return list(awaited.values())
 
-    def resume(self, push: TaskPush, *, lease_until: float) -> None:
+    def resume(self, push: TaskPush, *, lease_until: float, credited: bool) -> None:
         """Go on where the run was parked: the task came back at the next version."""
         self.parked = False
         self.version = push.task.version
         self.lease_until = lease_until
-        self._credited = True
+        self._credited = credited
         self.complete = self.complete or push.preload.complete
         self._look_pause_s = 0.0
         try:
@@ -487,24 +557,40 @@ class Execution:
         """Stop at once: the lease is somebody else's, or the promise is settled."""
         if not resent:
             self._log.info("lease_lost", promise_id=self.id, version=self.version)
-        self._drop()
+        self._drop("lost")
 
     def abandon(self, error: BaseException) -> None:
         """Stop at once: the store does not accept us, or we are broken; the lease runs out."""
         self._log.error("run_abandoned", error=error, promise_id=self.id)
-        self._drop()
+        self._drop("abandoned")
 
     def give_up(self, refusal: Refusal) -> None:
         """Stop at once: the store refuses what must succeed; the lease runs out."""
         self._log.error(
             "run_given_up", promise_id=self.id, code=refusal.code, message=refusal.message
         )
-        self._drop()
+        self._drop("abandoned")
 
-    def _drop(self) -> None:
+    def _drop(self, outcome: TaskEnd) -> None:
         if not self.ended:
             self._close()
-            self.worker.run_ended(self, None)
+            self.worker.run_ended(self, None, outcome=outcome)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the task is suspended, or may be."""
+        return self.parked or self.writer.is_suspending
+
+    def halt_suspended(self, error: ResonateError) -> None:
+        """Halt a run whose body goes on by itself although its task is, or may be, suspended."""
+        reason = f"{type(error).__name__}: {error}"
+        self._log.error("task_halted", promise_id=self.id, func=self.function.name, reason=reason)
+        if self.parked:
+            self.worker.forget(self)
+            self._close()
+        else:
+            self._drop("halted")
+        self.worker.halt_suspended(self.id, reason)
 
     def close(self) -> None:
         """Forget the run without a word to the store: it is parked, or the process ends."""
@@ -514,6 +600,8 @@ class Execution:
         self.ended = True
         self.writer.close()
         self._cancel_strands()
+        for wait in self.waits:
+            wait.gate.cancel()  # tasks that a body has started are no strands
         if self._credited:
             self.store.give_back(self.take_credit())
 
@@ -563,3 +651,10 @@ class Execution:
                 tags=record.tags,
             )
         return child.create
+
+
+def _end_of(end: Request) -> TaskEnd:
+    """Name, for whoever counts, what a run ended with."""
+    if isinstance(end, TaskFulfill):
+        return "resolved" if end.action.state is PromiseState.RESOLVED else "rejected"
+    return "halted" if isinstance(end, TaskHalt) else "released"

@@ -6,6 +6,7 @@ from holdfast.core.limits import REASON_BYTES_MAX
 from holdfast.core.records import EMPTY, PromiseState, Value, WaitMode
 from holdfast.core.requests import (
     PromiseCreate,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseSettle,
     TaskFence,
@@ -30,6 +31,14 @@ def settle(
 ) -> TaskFence:
     """Record a child's outcome; nothing that follows happens if another one is recorded."""
     action = PromiseSettle(id=child_id, state=state, value=value_of(data))
+    return TaskFence(id=task_id, version=version, action=action, skip_preload=True, required=True)
+
+
+def record(
+    task_id: str, version: int, child: PromiseCreate, *, state: PromiseState, data: bytes | None
+) -> TaskFence:
+    """Make a child and record its outcome in one write; otherwise as `settle`."""
+    action = PromiseRecord(create=child, state=state, value=value_of(data))
     return TaskFence(id=task_id, version=version, action=action, skip_preload=True, required=True)
 
 

@@ -6,11 +6,10 @@ from holdfast.codec import Codec
 from holdfast.core.records import Promise
 from holdfast.errors import DecodeError
 from holdfast.frame import Frame
-from holdfast.registry import Kind
 from holdfast.retry import WORKFLOW_DEFAULT, RetryPolicy, from_wire, is_retryable
-from holdfast.runtime.driver import drive
 from holdfast.runtime.execution import Execution
-from holdfast.runtime.steps import check_stop, encode_outcome, run_root_step
+from holdfast.runtime.functions import drive, enter_of
+from holdfast.runtime.steps import check_stop, encode_outcome, is_bad_call, run_root_step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +61,9 @@ async def run_root(run: Execution, call: Call) -> None:
         except DecodeError as unfit:
             run.fulfill(*encode_outcome(run.codec, None, unfit))
             return
-    if run.function.kind is not Kind.GENERATOR:
-        await run_root_step(run, policy)
+    kind = run.function.kind
+    if not kind.is_workflow:
+        await run_root_step(run, policy, enter_of(kind))
         return
     value, error = await _attempts(run, policy or WORKFLOW_DEFAULT)
     run.fulfill(*encode_outcome(run.codec, value, error))
@@ -84,6 +84,8 @@ async def _attempts(run: Execution, policy: RetryPolicy) -> tuple[object, Except
         )
         value, error = await drive(run, frame, run.args, run.kwargs)
         if error is None or not is_retryable(error, ()):
+            return value, error
+        if is_bad_call(error, run.function, run.args, run.kwargs):
             return value, error
         delay = policy.next_delay(attempt)
         if delay is None or run.worker.clock.now_ms() + delay * 1000 >= run.deadline_ms:

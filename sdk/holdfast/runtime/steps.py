@@ -7,8 +7,12 @@ good while. A step that the store is known not to have is then recorded by one w
 
 import asyncio
 import inspect
-from typing import Any
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Protocol
 
+from holdfast import inside
 from holdfast.codec import Codec
 from holdfast.commands import DurableFuture, LocalCall
 from holdfast.context import Context
@@ -23,8 +27,9 @@ from holdfast.errors import (
 )
 from holdfast.frame import Frame
 from holdfast.lineage import Lineage
+from holdfast.meter import StepEnd, counted_name
 from holdfast.registry import Function, Kind
-from holdfast.retry import RetryPolicy, is_retryable
+from holdfast.retry import WORKFLOW_DEFAULT, RetryPolicy, is_retryable
 from holdfast.runtime import children
 from holdfast.runtime.execution import OPTIMISM_MARGIN_MS, Execution
 from holdfast.runtime.waits import Ended
@@ -32,10 +37,29 @@ from holdfast.runtime.waits import Ended
 CHECK_LEASE_S = 1.0
 
 
+class Enter(Protocol):
+    """Runs the body of a function once; raises what it raises."""
+
+    async def __call__(
+        self,
+        run: Execution,
+        child: DurableFuture[Any] | None,
+        frame: Frame,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        /,
+    ) -> object:
+        """Enter the body; `child` is `None` for a root."""
+
+
 async def run_step(
-    run: Execution, frame: Frame, child: DurableFuture[Any], command: LocalCall[Any]
+    run: Execution,
+    frame: Frame,
+    child: DurableFuture[Any],
+    command: LocalCall[Any, Any],
+    enter: Enter,
 ) -> None:
-    """Run a local child that is no workflow, to its recorded outcome."""
+    """Run a local child that is no workflow, or may be none, to its recorded outcome."""
     await _may_start(run, frame, child)
     if child.state is not None:
         return
@@ -49,8 +73,9 @@ async def run_step(
         command.args,
         command.kwargs,
         child.lineage,
+        enter,
         deadline_ms=children.deadline_of(run, child),
-        policy=options.retry_policy or function.retry_policy or run.worker.step_policy,
+        policy=options.retry_policy or function.retry_policy,
         non_retryable=tuple(options.non_retryable or ()),
     )
     if child.state is None:
@@ -95,56 +120,79 @@ async def _attempts(
     args: tuple[object, ...],
     kwargs: dict[str, object],
     lineage: Lineage,
+    enter: Enter,
     *,
     deadline_ms: int,
-    policy: RetryPolicy,
+    policy: RetryPolicy | None,
     non_retryable: tuple[type[Exception], ...],
 ) -> tuple[object, Exception | None, str | None]:
-    """Run a body until it succeeds or its policy gives up; answer value, exception and a note."""
+    """Run a body until it succeeds or its policy gives up; answer value, exception and a note.
+
+    Without a policy of its own a step has the worker's, and a body that made a durable call none.
+    """
     attempt = 1
     step_id = lineage.id
     tags = run.tags if child is None else run.rejoin(child).tags
     while True:
-        context = Context(
-            Frame(
-                run,
-                function,
-                lineage,
-                deadline_ms=deadline_ms,
-                tags=tags,
-                attempt=attempt,
-                takes_commands=False,
-            )
+        frame = Frame(
+            run,
+            function,
+            lineage,
+            deadline_ms=deadline_ms,
+            tags=tags,
+            attempt=attempt,
+            takes_commands=function.kind.takes_commands,
         )
-        value, failure = await _attempt(run, child, function, context, args, kwargs)
+        value, failure = await _attempt(run, child, frame, args, kwargs, enter)
         if failure is None:
             return value, None, None
-        delay = policy.next_delay(attempt) if is_retryable(failure, non_retryable) else None
+        again = is_retryable(failure, non_retryable) and not is_bad_call(
+            failure, function, args, kwargs
+        )
+        default = WORKFLOW_DEFAULT if frame.is_workflow else run.worker.step_policy
+        delay = (policy or default).next_delay(attempt) if again else None
         if delay is None:
             return None, failure, None
         if run.worker.clock.now_ms() + delay * 1000 >= deadline_ms:
             return None, failure, "gave up: the next retry would be after the deadline"
+        if frame.is_workflow:
+            # What this attempt recorded is what the next one replays.
+            await run.writer.durable(run.writer.queued)
         await _back_off(run, child, step_id, attempt, delay, failure)
         if child is not None and child.state is not None:
             return None, None, None
         attempt += 1
 
 
+def is_bad_call(
+    failure: Exception,
+    function: Function,
+    args: tuple[object, ...],
+    kwargs: dict[str, object],
+) -> bool:
+    """Whether a call failed because its arguments do not fit: it would fail so for ever.
+
+    A `TypeError` from inside the body is like any other exception.
+    """
+    return isinstance(failure, TypeError) and function.refuses(args, kwargs)
+
+
 async def _attempt(
     run: Execution,
     child: DurableFuture[Any] | None,
-    function: Function,
-    context: Context,
+    frame: Frame,
     args: tuple[object, ...],
     kwargs: dict[str, object],
+    enter: Enter,
 ) -> tuple[object, Exception | None]:
     """Run a body once; answer its value or what it raised."""
+    step_id = frame.lineage.id
     if run.observer is not None:
-        run.observe("before_step_body", context.id)
+        run.observe("before_step_body", step_id)
     if child is not None and not child.sent and not child.known:
         run.worker.slow.watch(run, child)
     try:
-        value = await _body(run, function, context, args, kwargs)
+        value = await enter(run, child, frame, args, kwargs)
     except (Panic, NonDeterminism, NonDurableAwait) as error:
         run.halt(f"{type(error).__name__}: {error}")
         raise Ended from error
@@ -158,7 +206,7 @@ async def _attempt(
         failure.__cause__ = error
         return None, failure
     if run.observer is not None:
-        run.observe("after_step_body", context.id)
+        run.observe("after_step_body", step_id)
     return value, None
 
 
@@ -191,26 +239,71 @@ async def _back_off(
     check_stop(run)
 
 
-async def _body(
+async def enter_step(
     run: Execution,
-    function: Function,
-    context: Context,
+    _child: DurableFuture[Any] | None,
+    frame: Frame,
     args: tuple[object, ...],
     kwargs: dict[str, object],
 ) -> object:
-    kind = function.kind
-    if kind is Kind.INLINE:
+    """Run the body of a step, which makes no durable calls."""
+    function = frame.function
+    context = Context(frame)
+    if function.kind is Kind.INLINE:
         return function.fn(context, *args, **kwargs)
-    run.bodies += 1
-    try:
-        if kind is Kind.COROUTINE:
-            return await function.fn(context, *args, **kwargs)
-        value = await run.worker.threads.run(function.fn, (context, *args), kwargs)
+    with counted(run, frame):
+        if function.kind is Kind.ASYNC_STEP:
+            return await inside.Marked(function.fn(context, *args, **kwargs), None)
+        value = await _in_thread(run, function, (context, *args), kwargs)
         if inspect.isawaitable(value):  # a lambda around a coroutine function
             value = await value
         return value
+
+
+def _in_thread(
+    run: Execution, function: Function, args: Sequence[object], kwargs: Mapping[str, object]
+) -> "asyncio.Future[Any]":
+    """Start a body in a thread, which takes over what marks the code that runs now."""
+    outer = inside.body.set(None)
+    try:
+        return run.worker.threads.run(function.fn, args, kwargs)
     finally:
+        inside.body.reset(outer)
+
+
+class counted:  # noqa: N801 - a context manager, used as a function
+    """Count a body that runs, for whoever wants to stop, and in the end for the meter.
+
+    One that turned out to be a workflow is no step, and has been uncounted when it did.
+    """
+
+    __slots__ = ("_began", "_frame", "_run")
+
+    def __init__(self, run: Execution, frame: Frame) -> None:
+        self._run = run
+        self._frame = frame
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._run.bodies += 1
+        self._began = perf_counter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        frame, run = self._frame, self._run
+        if frame.is_workflow:
+            return
         run.bodies -= 1
+        outcome: StepEnd = "succeeded" if kind is None else "failed"
+        if kind is not None and issubclass(kind, asyncio.CancelledError):
+            outcome = "canceled"
+        name = counted_name(run.registry, frame.function)
+        seconds = perf_counter() - self._began
+        run.worker.meter.step_ended(func=name, outcome=outcome, seconds=seconds)
 
 
 async def settle(
@@ -250,8 +343,8 @@ def encode_outcome(
 # A step as the root
 
 
-async def run_root_step(run: Execution, policy: RetryPolicy | None) -> None:
-    """Run a task whose function is no workflow."""
+async def run_root_step(run: Execution, policy: RetryPolicy | None, enter: Enter) -> None:
+    """Run a task whose function is no workflow, or may be none."""
     await _root_may_start(run)
     value, error, note = await _attempts(
         run,
@@ -260,8 +353,9 @@ async def run_root_step(run: Execution, policy: RetryPolicy | None) -> None:
         run.args,
         run.kwargs,
         run.lineage,
+        enter,
         deadline_ms=run.deadline_ms,
-        policy=policy or run.worker.step_policy,
+        policy=policy,
         non_retryable=(),
     )
     run.fulfill(*encode_outcome(run.codec, value, error, note=note))

@@ -89,7 +89,9 @@ class Subscriptions:
         subscription.waiters.append(waiter)
         self._waited[subscription.id] = subscription
         self._arm()
-        if not subscription.local and not subscription.listening:
+        # One that is polled was refused a listener, which asking again would not change; and each
+        # further refusal would begin another poll beside the one that goes on.
+        if not subscription.local and not subscription.listening and not subscription.polling:
             self._register(subscription, first=True)
         try:
             return await waiter
@@ -110,7 +112,7 @@ class Subscriptions:
         subscription = self._by_id.get(promise_id)
         if subscription is not None and subscription.local:
             subscription.local = False
-            if subscription.waiters and not subscription.listening:
+            if subscription.waiters and not subscription.listening and not subscription.polling:
                 self._register(subscription, first=False)
 
     def on_connected(self) -> None:
@@ -169,7 +171,8 @@ class Subscriptions:
         elif isinstance(outcome, Refusal):
             subscription.listening = False
             if outcome.status == 422:  # noqa: PLR2004 - internal: only its own run may await it
-                self._poll(subscription, POLL_S_MIN)
+                if not subscription.polling:  # a refusal that was on its way when polling began
+                    self._poll(subscription, POLL_S_MIN)
             else:
                 subscription.fail(error_of(outcome))
 
@@ -186,6 +189,7 @@ class Subscriptions:
 
         def looked(done: "asyncio.Future[Answer]") -> None:
             if done.cancelled():
+                subscription.polling = False
                 return
             outcome = None if done.exception() else done.result().outcomes[0]
             record = outcome.promise if isinstance(outcome, Done) else None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from holdfast.core.records import PromiseState
 from holdfast.errors import PromiseCanceled, PromiseTimedOut
@@ -16,27 +16,53 @@ class Ended(BaseException):
     """Unwinds a strand whose run is over. Internal; workflows cannot catch it as `Exception`."""
 
 
+class Aside(Protocol):
+    """A body that other tasks wait beside: they count for nothing themselves."""
+
+    def side_wait_ended(self) -> None:
+        """Learn that one of them goes on."""
+
+
 class Wait:
-    """A strand that goes on when all of some futures are done."""
+    """A strand that goes on when all of some futures are done, or the first of them.
 
-    __slots__ = ("execution", "futures", "gate", "left")
+    With `aside` it is not the strand that waits but a task that its body has started.
+    """
 
-    def __init__(self, execution: "Execution", futures: "Sequence[DurableFuture[Any]]") -> None:
+    __slots__ = ("_aside", "execution", "first", "futures", "gate", "left")
+
+    def __init__(
+        self,
+        execution: "Execution",
+        futures: "Sequence[DurableFuture[Any]]",
+        *,
+        first: bool = False,
+        aside: Aside | None = None,
+    ) -> None:
         self.execution = execution
         self.futures = futures
-        self.left = len(futures)
+        self.first = first
+        self.left = 1 if first else len(futures)
         self.gate: asyncio.Future[None] = execution.loop.create_future()
+        self._aside = aside
 
     def one_done(self) -> None:
         """Count a future that is done; after the last one the strand is active again."""
         self.left -= 1
         if self.left == 0:
-            self.execution.waits.discard(self)
-            # Counted now and not when the strand is scheduled: between the two the run must not
-            # look as if nothing could go on.
-            self.execution.active += 1
+            self.end()
             if not self.gate.done():
                 self.gate.set_result(None)
+
+    def end(self) -> None:
+        """Stop counting as a wait."""
+        self.execution.waits.discard(self)
+        # Counted now and not when the strand is scheduled: between the two the run must not
+        # look as if nothing could go on.
+        if self._aside is None:
+            self.execution.active += 1
+        else:
+            self._aside.side_wait_ended()
 
 
 def wake(future: "DurableFuture[Any]") -> None:

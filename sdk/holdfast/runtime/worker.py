@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from holdfast.clock import Clock
 from holdfast.codec import Codec
 from holdfast.core.membership import TaskPush
-from holdfast.core.records import Promise, ReleaseReason
+from holdfast.core.records import Promise, PromiseState, ReleaseReason
 from holdfast.core.requests import (
     Refusal,
     Request,
@@ -19,11 +19,13 @@ from holdfast.core.requests import (
     TaskRef,
     TaskRelease,
 )
-from holdfast.errors import DecodeError, ServerUnavailable
+from holdfast.errors import DecodeError, ResonateError
 from holdfast.logs import EventLog
+from holdfast.meter import OTHER, Meter, TaskEnd, counted_name
 from holdfast.port import Answer, Store
 from holdfast.registry import Registry
 from holdfast.retry import RetryPolicy
+from holdfast.runtime.cancelling import Canceller
 from holdfast.runtime.execution import Execution
 from holdfast.runtime.lease import LeaseClock
 from holdfast.runtime.root import Call, read_call, run_root
@@ -72,7 +74,7 @@ class Worker:
     Invariants: each held task is in `_running` and is heartbeaten; a parked run holds nothing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - finished collaborators, all by name
         self,
         *,
         store: Store,
@@ -84,6 +86,7 @@ class Worker:
         subscriptions: Subscriptions,
         logger: logging.Logger,
         step_policy: RetryPolicy,
+        meter: Meter,
         observer: "Observer | None",
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -99,10 +102,12 @@ class Worker:
         self.logger = logger
         self.log = EventLog(logger)
         self.step_policy = step_policy
+        self.meter = meter
         self.observer = observer
         self.leases = LeaseClock(
             clock, ttl_s=settings.ttl_ms / 1000, margin_s=settings.lease_margin_ms / 1000
         )
+        self.canceller = Canceller(store=store, group=settings.group, pid=settings.pid)
         self.threads = StepThreads(self.loop, size=settings.step_threads, name="holdfast-step")
         self.slow = SlowSteps(self.loop, span_s=settings.slow_step_ms / 1000)
         self._subscriptions = subscriptions
@@ -119,18 +124,40 @@ class Worker:
 
     def take(self, push: TaskPush) -> None:
         """Run a task that the store acquired for this process."""
+        self._accept(push, lease_until=self.leases.pushed_until(), credited=True)
+
+    def begin(self, push: TaskPush, *, lease_until: float, fresh: bool) -> None:
+        """Run a task that this process created, or acquired by itself."""
+        self._accept(push, lease_until=lease_until, credited=False, fresh=fresh)
+
+    def _accept(
+        self, push: TaskPush, *, lease_until: float, credited: bool, fresh: bool = False
+    ) -> None:
+        task = push.task
         if self._stopping:
-            self._end_unrun(TaskRelease(id=push.task.id, version=push.task.version))
+            release = TaskRelease(id=task.id, version=task.version)
+            self._end_unrun(release, outcome="released", credited=credited)
             return
-        task_id = push.task.id
-        parked = self._parked.pop(task_id, None)
+        # Taken out in any case: an entry that stayed would be overwritten when this run parks,
+        # and its strands would never end.
+        parked = self._parked.pop(task.id, None)
         if parked is not None:
-            if not parked.ended and push.task.version == parked.version + 1:
+            if not parked.ended and task.version == parked.version + 1:
                 self._hold(parked)
-                parked.resume(push, lease_until=self.leases.pushed_until())
+                parked.resume(push, lease_until=lease_until, credited=credited)
                 return
             parked.close()
-        self.start(push, lease_until=self.leases.pushed_until(), credited=True)
+        try:
+            self.start(push, lease_until=lease_until, credited=credited, fresh=fresh)
+        except Exception as defect:  # noqa: BLE001 - neither the lease nor the credit may be kept
+            self.log.error("task_not_begun", error=defect, promise_id=task.id)  # noqa: TRY400 - our own log
+            release = TaskRelease(
+                id=task.id,
+                version=task.version,
+                not_before_ms=self.clock.now_ms() + UNKNOWN_DELAY_MS_MAX,
+                reason=ReleaseReason.CRASHED,
+            )
+            self._end_unrun(release, outcome="released", credited=credited)
 
     def start(
         self, push: TaskPush, *, lease_until: float, credited: bool, fresh: bool = False
@@ -147,6 +174,7 @@ class Worker:
             self.log.warning("task_halted", promise_id=task.id, reason=error.message)
             self._end_unrun(
                 TaskHalt(id=task.id, version=task.version, reason=f"decode_error: {error}"),
+                outcome="halted",
                 credited=credited,
             )
             return
@@ -186,10 +214,18 @@ class Worker:
                 not_before_ms=self.clock.now_ms() + delay_ms,
                 reason=ReleaseReason.UNKNOWN_FUNCTION,
             ),
+            outcome="unknown_function",
             credited=credited,
         )
 
-    def _end_unrun(self, end: TaskRelease | TaskHalt, *, credited: bool = True) -> None:
+    def halt_suspended(self, task_id: str, reason: str) -> None:
+        """Halt a task that this process suspended, and holds no lease of."""
+        self._end_unrun(TaskHalt(id=task_id, reason=reason), outcome="halted", credited=False)
+
+    def _end_unrun(
+        self, end: TaskRelease | TaskHalt, *, outcome: TaskEnd, credited: bool = True
+    ) -> None:
+        self.meter.task_ended(func=OTHER, outcome=outcome)
         self._subscriptions.on_local_end(end.id)
         task = self.loop.create_task(self._send_end(end, credits=int(credited)))
         self._endings.add(task)
@@ -199,7 +235,9 @@ class Worker:
         for attempt in range(ENDING_ATTEMPTS_MAX):
             try:
                 answer = await self.store.submit([end], credits=credits if attempt == 0 else 0)
-            except ServerUnavailable:
+            except ResonateError as error:
+                if not error.retriable:
+                    break
                 await asyncio.sleep(0.2 * 2**attempt)
                 continue
             outcome = answer.outcomes[0]
@@ -211,9 +249,10 @@ class Worker:
 
     # What becomes of runs
 
-    def run_ended(self, run: Execution, promise: Promise | None) -> None:
+    def run_ended(self, run: Execution, promise: Promise | None, *, outcome: TaskEnd) -> None:
         """Learn that a run is over; with its promise if it settled it."""
         self._drop(run)
+        self.meter.task_ended(func=counted_name(self.registry, run.function), outcome=outcome)
         if promise is None:
             self._subscriptions.on_local_end(run.id)
         else:
@@ -222,17 +261,53 @@ class Worker:
     def run_parked(self, run: Execution) -> None:
         """Learn that a run waits for the store to wake it."""
         self._drop(run)
+        self.meter.task_ended(func=counted_name(self.registry, run.function), outcome="suspended")
         self._parked[run.id] = run
         if len(self._parked) > self._settings.parked_max:
             _, oldest = self._parked.popitem(last=False)
             oldest.close()
         self._subscriptions.on_local_end(run.id)
 
+    def forget(self, run: Execution) -> None:
+        """Keep a parked run no longer; when its task wakes it is replayed."""
+        if self._parked.get(run.id) is run:
+            del self._parked[run.id]
+
     def _drop(self, run: Execution) -> None:
         if self._running.get(run.id) is run:
             del self._running[run.id]
             if not self._running:
                 self._idle.set()
+
+    # Canceling
+
+    async def cancel_beneath(self, promise: Promise) -> None:
+        """Cancel what is attached to a canceled promise."""
+        complete = await self.canceller.cancel_beneath(promise, now_ms=self.clock.now_ms())
+        if not complete:
+            self.log.warning("cancel_incomplete", promise_id=promise.id)
+
+    def cancel_loser(self, run: Execution, child_id: str, *, ticket: int) -> None:
+        """Once a run's write has canceled a child, cancel what is attached to that.
+
+        If the process dies before, the child's own children go on until they end.
+        """
+
+        async def cancel() -> None:
+            await run.writer.durable(ticket)
+            record = run.cache[child_id]
+            if record.state is PromiseState.REJECTED_CANCELED:
+                await self.cancel_beneath(record)
+
+        task = self.loop.create_task(cancel())
+        self._endings.add(task)
+        task.add_done_callback(self._cancel_ended)
+
+    def _cancel_ended(self, task: "asyncio.Task[None]") -> None:
+        self._endings.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self.log.warning("cancel_incomplete", reason=str(error))
 
     # Leases
 
@@ -245,9 +320,9 @@ class Worker:
         runs = list(self._running.values())
         if not runs:
             return  # the next task that is held starts the beat again
+        self._arm()  # first, so that nothing that goes wrong below can be the last beat
         for start in range(0, len(runs), HEARTBEAT_TASKS_MAX):
             self._extend(runs[start : start + HEARTBEAT_TASKS_MAX])
-        self._arm()
 
     def _extend(self, runs: Sequence[Execution]) -> None:
         sent_at = self.leases.now()
@@ -255,7 +330,11 @@ class Worker:
         refs = tuple(TaskRef(id=run.id, version=run.version) for run in runs)
 
         def answered(future: "asyncio.Future[Answer]") -> None:
-            if future.cancelled() or future.exception() is not None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                self._not_extended(runs, error)
                 return
             if isinstance(future.result().outcomes[0], Refusal):
                 return
@@ -269,6 +348,14 @@ class Worker:
                     run.lease_until = until
 
         self.store.submit([TaskHeartbeat(pid=self.pid, tasks=refs)]).add_done_callback(answered)
+
+    def _not_extended(self, runs: Sequence[Execution], error: BaseException) -> None:
+        """Let go of runs if the store will never again take a write of theirs."""
+        if isinstance(error, ResonateError) and error.retriable:
+            return
+        for run in runs:
+            if not run.ended:
+                run.abandon(error)
 
     # Stopping
 

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING
 
 from holdfast.commands import DurableFuture
 from holdfast.core.limits import CHAIN_OPERATIONS_MAX
-from holdfast.core.requests import Done, Outcome, Refusal, Request, Skipped, TaskFence
+from holdfast.core.requests import (
+    Done,
+    Outcome,
+    PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
+    Refusal,
+    Request,
+    Skipped,
+    TaskFence,
+    TaskSuspend,
+)
 from holdfast.errors import ServerUnavailable
 from holdfast.port import Answer
 
@@ -39,6 +50,8 @@ class Role(Enum):
 
     CREATE = auto()
     SETTLE = auto()
+    RECORD = auto()
+    """Both at once."""
 
 
 class Write:
@@ -51,9 +64,17 @@ class Write:
         self.child = child
         self.role = role
         self.void = False
-        action = request.action
-        data = (action.param if role is Role.CREATE else action.value).data  # type: ignore[union-attr]
-        self.size = 0 if data is None else len(data)
+        self.size = _bytes_of(request.action)
+
+
+def _bytes_of(action: PromiseCreate | PromiseSettle | PromiseRecord) -> int:
+    match action:
+        case PromiseRecord():
+            return len(action.create.param.data or b"") + len(action.value.data or b"")
+        case PromiseSettle():
+            return len(action.value.data or b"")
+        case PromiseCreate():
+            return len(action.param.data or b"")
 
 
 class Writer:
@@ -114,11 +135,20 @@ class Writer:
         """Send at the end of this turn of the loop, together with what else it brings."""
         if not self._soon:
             self._soon = True
-            self._run.loop.call_soon(self._flush_now)
+            self._run.loop.call_soon(self._flush_soon)
 
-    def _flush_now(self) -> None:
+    def _flush_soon(self) -> None:
         self._soon = False
+        self.flush_now()
+
+    def flush_now(self) -> None:
+        """Send from a callback of the loop, where nobody would see an exception."""
         self._guarded(self.flush)
+
+    @property
+    def is_suspending(self) -> bool:
+        """Whether a suspend is under way that nobody knows the answer to."""
+        return isinstance(self._sent_end, TaskSuspend)
 
     def flush(self) -> None:
         """Send what is queued, unless a chain is under way: then its answer will.
@@ -218,7 +248,8 @@ class Writer:
             if type(inner) is not Done:
                 self._acknowledge(index)
                 assert isinstance(inner, Refusal)
-                self._refused(chunk[index:], inner, fenced_out=inner is outcome, resent=resent)
+                fenced_out = inner is outcome
+                self._refused(chunk[index:], end, inner, fenced_out=fenced_out, resent=resent)
                 return
             run.on_written(write, inner)
             if run.ended:
@@ -240,11 +271,17 @@ class Writer:
             run.on_end(end, outcome, resent=resent)
 
     def _refused(
-        self, rest: list[Write], refusal: Refusal, *, fenced_out: bool, resent: bool
+        self,
+        rest: list[Write],
+        end: Request | None,
+        refusal: Refusal,
+        *,
+        fenced_out: bool,
+        resent: bool,
     ) -> None:
         """Deal with a chain that ended at its first remaining write."""
         if fenced_out and refusal.status in _TASK_GONE:
-            self._run.lose(resent=resent)
+            self._run.on_gone(end, resent=resent)
         elif refusal.status in _TRY_AGAIN:
             self._try_again(rest, refusal)
         else:

@@ -50,7 +50,8 @@ OPTIONS = Options(
 
 def command() -> int:
     """Play; return 0 when every check held, raise CommandFailed when one did not."""
-    return signals.run(_play(Narrator()), interrupted=130)
+    narrator = Narrator()
+    return narrator.exit_code(signals.run(_play(narrator), interrupted=130))
 
 
 async def _play(narrator: Narrator) -> int:

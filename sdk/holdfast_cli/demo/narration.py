@@ -1,22 +1,33 @@
 """The voice of a demo: what happens, when, and whether what was promised came true."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import TextIO
 
+from holdfast_cli.output import UNREAD, write_to_nowhere
+
 INDENT = " " * 10
 
 
 class Narrator:
-    """Tells a story on a stream; it remembers whether every check held."""
+    """Tells a story on a stream; it remembers whether every check held.
+
+    When nobody reads any more it asks this process to stop, and tells the rest to nobody.
+    """
 
     def __init__(self, *, stream: TextIO | None = None) -> None:
         self._stream = sys.stdout if stream is None else stream
         self._colour = self._stream.isatty() and not os.environ.get("NO_COLOR")
         self._began = time.monotonic()
+        self._unread = False
         self.failed: list[str] = []
+
+    def exit_code(self, code: int) -> int:
+        """Return the exit code of the story: the one given, unless the reader left."""
+        return UNREAD if self._unread else code
 
     def title(self, text: str) -> None:
         """Begin the story."""
@@ -50,7 +61,12 @@ class Narrator:
             self._print(f"{INDENT}{self._styled('31;1', 'NO ')}  {promise}")
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        try:
+            print(text, file=self._stream, flush=True)
+        except BrokenPipeError:
+            self._unread = True
+            write_to_nowhere(self._stream)
+            signal.raise_signal(signal.SIGTERM)
 
     def _styled(self, code: str, text: str) -> str:
         return f"\x1b[{code}m{text}\x1b[0m" if self._colour else text

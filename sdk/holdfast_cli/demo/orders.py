@@ -31,7 +31,7 @@ def command(*, crash: bool, gateway: str | None) -> int:
         )
     narrator = Narrator()
     play = _play_here(narrator, crash=crash) if gateway is None else _play_at(narrator, gateway)
-    return signals.run(play, interrupted=130)
+    return narrator.exit_code(signals.run(play, interrupted=130))
 
 
 async def _play_at(narrator: Narrator, gateway: str) -> int:

@@ -29,7 +29,9 @@ class HealthServer:
     """Answers as long as the event loop turns; an async context manager that listens inside.
 
     `not_ready` returns the reasons why no work should be sent here, by short name; none means
-    ready. It is called for each request, so it must be quick.
+    ready. `not_alive` returns the reasons why only a new process helps: what the loop that answers
+    cannot show by itself, such as another loop that hangs. Both are called for each request, so
+    they must be quick.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class HealthServer:
         listen: Address,
         *,
         not_ready: Callable[[], Mapping[str, str]],
+        not_alive: Callable[[], Mapping[str, str]] = dict,
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
         self._listen = listen
         self._not_ready = not_ready
+        self._not_alive = not_alive
         self._registry = registry
         self._server: asyncio.Server | None = None
         self._connections = 0
@@ -121,13 +125,20 @@ class HealthServer:
     def _get(self, path: str) -> tuple[HTTPStatus, str, bytes]:
         match path:
             case "/health":
-                return _json(HTTPStatus.OK, {"status": "alive"})
+                return self._alive()
             case "/ready":
                 return self._ready()
             case "/metrics":
                 return HTTPStatus.OK, metrics.CONTENT_TYPE, metrics.exposition(self._registry)
             case _:
                 return _problem(HTTPStatus.NOT_FOUND)
+
+    def _alive(self) -> tuple[HTTPStatus, str, bytes]:
+        reasons = dict(self._not_alive())
+        if not reasons:
+            return _json(HTTPStatus.OK, {"status": "alive"})
+        document = {"status": "not alive", "reasons": reasons}
+        return _json(HTTPStatus.SERVICE_UNAVAILABLE, document)
 
     def _ready(self) -> tuple[HTTPStatus, str, bytes]:
         try:

@@ -2,7 +2,8 @@
 
 A service declares one frozen dataclass per command, each field with `setting(...)`; everything else
 follows from it: parsing, validation, `--help`, `--version` and `--print-config`. Settings are read
-once, at start. There are no settings files, and no setting changes while the process runs.
+once, at start. There are no settings files, and no setting changes while the process runs. What a
+command works on, such as a file, is an `argument(...)`: it stands alone on the command line.
 """
 
 import argparse
@@ -61,7 +62,14 @@ def setting(
     return dataclasses.field(
         default=default,
         repr=not secret,
-        metadata={"doc": doc, "parse": parse, "secret": secret},
+        metadata={"doc": doc, "parse": parse, "secret": secret, "is_argument": False},
+    )
+
+
+def argument(*, doc: str, parse: Callable[[str], object] | None = None) -> Any:  # noqa: ANN401
+    """Declare a field that the command line must name without a flag, and nothing else sets."""
+    return dataclasses.field(
+        metadata={"doc": doc, "parse": parse, "secret": False, "is_argument": True}
     )
 
 
@@ -159,7 +167,7 @@ def load(
     for option in _options(settings, service):
         if flags and option.name in flags:
             values[option.name] = option.read(flags[option.name], source=option.flag)
-        elif option.variable in environ:
+        elif option.variable in environ and not option.is_argument:
             values[option.name] = option.read(environ[option.variable], source=option.variable)
         elif option.default is MISSING:
             msg = f"{option.variable} (or {option.flag}) must be set: {option.doc}"
@@ -175,7 +183,12 @@ def refuse_unknown(
 ) -> None:
     """Raise SettingsError for a variable of this service that none of its commands knows."""
     prefix = f"HOLDFAST_{service}_"
-    known = {option.variable for each in settings for option in _options(each, service)}
+    known = {
+        option.variable
+        for each in settings
+        for option in _options(each, service)
+        if not option.is_argument
+    }
     for variable in sorted(environ):
         if not variable.startswith(prefix) or variable in known:
             continue
@@ -263,27 +276,35 @@ def _parse(
             "--print-config", action="store_true", help="print the settings, redacted, and exit"
         )
         for option in _options(command.settings, service):
-            # A flag that is not given must leave no trace: the environment comes next.
-            subparser.add_argument(
-                option.flag,
-                dest=f"setting.{option.name}",
-                metavar="VALUE",
-                default=argparse.SUPPRESS,
-                help=option.help.replace("%", "%%"),
-                nargs="?" if option.is_boolean else None,
-                const="1" if option.is_boolean else None,
-            )
+            _add(option, subparser)
     known, unknown = parser.parse_known_args(argv)
     command = commands[known.command]
     options = _options(command.settings, service)
     if unknown:
         stray = unknown[0].partition("=")[0]  # what follows may be a secret
-        nearest = _nearest(stray, {option.flag for option in options})
+        nearest = _nearest(stray, {option.flag for option in options if not option.is_argument})
         msg = f"{stray!r} is not understood; the nearest flag is {nearest}."
         raise SettingsError(msg)
     given = vars(known)
     flags = {o.name: given[key] for o in options if (key := f"setting.{o.name}") in given}
     return command, flags, known.print_config
+
+
+def _add(option: "_Option", parser: argparse.ArgumentParser) -> None:
+    destination, shown = f"setting.{option.name}", option.help.replace("%", "%%")
+    if option.is_argument:
+        parser.add_argument(destination, metavar=option.flag, help=shown)
+        return
+    # A flag that is not given must leave no trace: the environment comes next.
+    parser.add_argument(
+        option.flag,
+        dest=destination,
+        metavar="VALUE",
+        default=argparse.SUPPRESS,
+        help=shown,
+        nargs="?" if option.is_boolean else None,
+        const="1" if option.is_boolean else None,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,13 +318,16 @@ class _Option:
     parse: Callable[[str], object]
     secret: bool
     is_boolean: bool
+    is_argument: bool
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return self.name.upper() if self.is_argument else "--" + self.name.replace("_", "-")
 
     @property
     def help(self) -> str:
+        if self.is_argument:
+            return self.doc
         if self.default is MISSING:
             return f"{self.doc} [{self.variable}; required]"
         default = "unset" if self.default is None else _plain(self.default)
@@ -334,6 +358,7 @@ def _options(settings: type[object], service: str) -> list[_Option]:
             parse=field.metadata["parse"] or _parser_of(hints[field.name]),
             secret=field.metadata["secret"],
             is_boolean=hints[field.name] is bool,
+            is_argument=field.metadata["is_argument"],
         )
         for field in dataclasses.fields(settings)  # type: ignore[arg-type]
     ]

@@ -12,6 +12,7 @@ from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
 from holdfast_chassis.logs import get_logger, setup_logging
 from holdfast_chassis.metrics import describe_build
 from holdfast_chassis.settings import Command, run_cli
+from holdfast_gateway import metrics
 from holdfast_gateway.app import create_app
 from holdfast_gateway.bridge import bridge
 from holdfast_gateway.outcomes import Waits
@@ -64,6 +65,7 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
         return {}
 
     describe_build("gateway")
+    metrics.store_connected.set_function(lambda: store.is_connected)
     resonate = Resonate(group=GROUP, store=store, accept_tasks=False, env={})
     waits = Waits(most=settings.waits_max)
     app = create_app(settings, resonate, waits=waits, not_ready=not_ready)

@@ -5,7 +5,7 @@ from html import escape as _escape
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; }
-pre { background: #8881; padding: .75rem; overflow-x: auto; }
+pre { background: #8881; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 code, pre { font-size: .9em; }
 section { border-top: 1px solid #8884; margin-top: 1.5rem; }
 """

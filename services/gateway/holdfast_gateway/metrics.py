@@ -10,7 +10,7 @@ OTHER: Final = "other"  # methods that HTTP does not define
 
 requests = Counter(
     "holdfast_gateway_requests_total",
-    "Requests that were answered, by route and status.",
+    "Requests that were answered, by route and status; /health and /ready do not count.",
     ["method", "path", "status"],
 )
 request_seconds = Histogram(
@@ -21,6 +21,10 @@ request_seconds = Histogram(
 )
 requests_in_flight = Gauge(
     "holdfast_gateway_requests_in_flight", "Requests that are being answered."
+)
+store_connected = Gauge(
+    "holdfast_gateway_store_connected",
+    "Whether the process has a stream to the store: 1 or 0.",
 )
 waits_in_flight = Gauge(
     "holdfast_gateway_waits_in_flight", "Requests that wait for the end of a workflow."

@@ -52,10 +52,12 @@ class Observed:
         finally:
             seconds = time.perf_counter() - began
             method = metrics.method_label(scope["method"])
-            template = scope.get("path_template") or metrics.UNMATCHED
-            metrics.requests.labels(method, template, str(status)).inc()
-            metrics.request_seconds.labels(method, template).observe(seconds)
-            note = log.debug if path in QUIET else log.info
+            note = log.debug
+            if path not in QUIET:
+                note = log.info
+                template = scope.get("path_template") or metrics.UNMATCHED
+                metrics.requests.labels(method, template, str(status)).inc()
+                metrics.request_seconds.labels(method, template).observe(seconds)
             note(
                 "request_answered",
                 request_id=request_id,

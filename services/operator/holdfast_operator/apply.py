@@ -16,7 +16,7 @@ from holdfast_chassis.logs import get_logger
 from holdfast_operator import model
 from holdfast_operator.kube import Conflict, Json, Kube, KubeError, NotFound
 from holdfast_operator.mirror import WorkerGroup
-from holdfast_operator.plan import Pod, Pods, Scale, Target
+from holdfast_operator.plan import Pod, Pods, Scale, StoreSilent, Target, Work
 from holdfast_operator.status import Notice
 from holdfast_operator.store import QueueWatch
 
@@ -39,9 +39,17 @@ class Hands:
         self._queues = queues
         self._namespace = namespace
 
-    async def look_at_pods(self, target: Target, groups: Sequence[str], *, running: int) -> Pods:
-        """See which pods of a target hold tasks; raises `KubeError` or `ResonateError`."""
-        members = await self._queues.list_members()
+    async def look_at_pods(
+        self, target: Target, groups: Sequence[str], *, work: Work | StoreSilent
+    ) -> Pods:
+        """See which pods of a target hold tasks; raises `KubeError` or `ResonateError`.
+
+        Only an order asks for pods while the store is silent: then nobody knows who is busy.
+        """
+        members: Sequence[ConnectedMember] = ()
+        running = 0
+        if isinstance(work, Work):
+            members, running = await self._queues.list_members(), work.running
         listing = await self._kube.list_pods(selector=target.selector)
         return pods_of(listing.items, members, groups=groups, running=running)
 
@@ -67,8 +75,12 @@ class Hands:
         return True
 
     async def set_status(self, group: WorkerGroup, status: Json) -> Json:
-        """Write a status, unless the object changed since it was read."""
-        return await self._kube.set_status(group.name, status, version=group.version)
+        """Write a status, unless the object changed since it was read.
+
+        A merge patch keeps what it does not name, so what is not known any more is named as gone.
+        """
+        gone: Json = dict.fromkeys(group.status.keys() - status.keys())
+        return await self._kube.set_status(group.name, gone | status, version=group.version)
 
     async def tell(self, group: WorkerGroup, notices: Sequence[Notice]) -> None:
         """Record events. They are for people: one that cannot be written is logged and left."""

@@ -36,12 +36,14 @@ from holdfast_operator.model import WorkerGroupStatus, parse_status, status_docu
 from holdfast_operator.pacing import at_most, pause_s
 from holdfast_operator.plan import (
     BLIND,
+    LOOK_AGAIN_MS,
     Memory,
     Observation,
     Plan,
     Reason,
     StoreSilent,
     Work,
+    is_young,
     plan,
 )
 from holdfast_operator.status import (
@@ -72,16 +74,24 @@ class _Care:
     """What is remembered about one WorkerGroup between two looks."""
 
     memory: Memory = BLIND
+    is_looked_at: bool = False
+    look_again: bool = False
+    """Something happened during a look: the next one begins when it ends."""
+    written: WorkerGroupStatus | None = None
+    """What was written last. The API server may have stored less: its schema may be older."""
     written_at_ms: int | None = None
     scaled_at: str | None = None
     failures: int = 0
     not_before_ms: int = 0
+    asked_at_ms: int | None = None
+    """When the replicas of the store were asked for members of a group without a trace."""
 
 
 class Control:
     """Looks after all WorkerGroups of a mirror.
 
-    Invariant: a WorkerGroup is looked at by one task at a time.
+    Invariant: a WorkerGroup is looked at by one task at a time. None waits for another: a look that
+    hangs must not keep a WorkerGroup at zero whose first task has come.
     """
 
     def __init__(
@@ -112,41 +122,68 @@ class Control:
 
     async def run(self) -> None:
         """Look at everything whenever something changed, and once an interval; until cancelled."""
-        while True:
-            self._wake.clear()
-            if self._mirror.is_complete:
-                await self.round()
-            self.turned_at_ms = self._clock_ms()
-            await at_most(self._interval_s, self._wake.wait)
+        async with asyncio.TaskGroup() as looks:
+            while True:
+                self._wake.clear()
+                if self._mirror.is_complete:
+                    self._begin(looks)
+                self.turned_at_ms = self._clock_ms()
+                await at_most(self._interval_s, self._wake.wait)
 
     async def round(self) -> None:
         """Look once at each WorkerGroup."""
+        async with asyncio.TaskGroup() as looks:
+            self._begin(looks)
+
+    def _begin(self, looks: asyncio.TaskGroup) -> None:
+        """Begin to look at each WorkerGroup, but for those that are being looked at."""
         groups = list(self._mirror.worker_groups())
         self._forget_all_but(group.name for group in groups)
         owners: dict[str, str] = {}
         for group in groups:  # the oldest first, so that it owns its target
             if group.target is not None:
                 owners.setdefault(group.target, group.name)
-        async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                owner = None if group.target is None else owners[group.target]
-                rival = None if owner == group.name else owner
-                tasks.create_task(self._look_within_limits(group, rival))
+        for group in groups:
+            care = self._care_for(group.name)
+            if care.is_looked_at:
+                care.look_again = True
+                continue
+            owner = None if group.target is None else owners[group.target]
+            rival = None if owner == group.name else owner
+            care.is_looked_at = True
+            looks.create_task(self._look_alone(group, rival, care))
 
     def _forget_all_but(self, names: Iterable[str]) -> None:
         for name in self._cares.keys() - set(names):
+            if self._cares[name].is_looked_at:
+                continue  # a later round forgets it
             del self._cares[name]
             metrics.forget(name)
             log.info("worker_group_forgotten", worker_group=name)
 
     # One WorkerGroup
 
-    async def _look_within_limits(self, group: WorkerGroup, rival: str | None) -> None:
-        """Look, count how it ended, and wait longer after each failure."""
-        care = self._cares.get(group.name)
+    def _care_for(self, name: str) -> _Care:
+        care = self._cares.get(name)
         if care is None:
-            care = self._cares[group.name] = _Care()
-            log.info("worker_group_found", worker_group=group.name)
+            care = self._cares[name] = _Care()
+            log.info("worker_group_found", worker_group=name)
+        return care
+
+    async def _look_alone(self, group: WorkerGroup, rival: str | None, care: _Care) -> None:
+        try:
+            await self._look_within_limits(group, rival, care)
+        finally:
+            care.is_looked_at = False
+        if care.look_again:
+            care.look_again = False
+            self._wake.set()
+
+    async def _look_within_limits(self, group: WorkerGroup, rival: str | None, care: _Care) -> None:
+        """Look, count how it ended, and wait longer after each failure.
+
+        A write that met a newer version is a failure, too, until the mirror has heard of that.
+        """
         now_ms = self._clock_ms()
         if now_ms < max(care.not_before_ms, self._quiet_until_ms):
             return
@@ -155,7 +192,8 @@ class Control:
                 outcome = await self._look_safely(group, rival, care)
         self.turned_at_ms = self._clock_ms()
         metrics.reconciles.labels(outcome).inc()
-        care.failures = care.failures + 1 if outcome == metrics.FAILED else 0
+        failed = outcome in {metrics.FAILED, metrics.CONFLICT}
+        care.failures = care.failures + 1 if failed else 0
         if care.failures:
             care.not_before_ms = self._clock_ms() + int(pause_s(care.failures) * 1000)
 
@@ -185,10 +223,14 @@ class Control:
         if isinstance(group.spec, str):
             await self._write(group, care, findings_of_bad_spec(group.spec))
             return metrics.UNCHANGED
+        target = self._mirror.target(group.spec.scale_target_ref.name)
+        work = self._work_of(group.spec.groups, parse_status(group.status))
+        if isinstance(work, Work) and work.unknown and target is not None and target.ready:
+            work = await self._with_joined(work, care)
         seen = Observation(
             spec=group.spec,
-            target=self._mirror.target(group.spec.scale_target_ref.name),
-            work=self._work_of(group.spec.groups, parse_status(group.status)),
+            target=target,
+            work=work,
             rival=rival,
             memory=care.memory,
             now_ms=self._clock_ms(),
@@ -213,11 +255,28 @@ class Control:
         unknown = tuple(group for group in work.unknown if group not in before.known_groups)
         return replace(work, unknown=unknown)
 
+    async def _with_joined(self, work: Work, care: _Care) -> Work:
+        """Ask every replica of the store for the groups that the reporting one has no trace of.
+
+        A report counts the members of one replica. Who was found is in the status from then on.
+        """
+        now_ms = self._clock_ms()
+        if care.asked_at_ms is not None and now_ms - care.asked_at_ms < LOOK_AGAIN_MS:
+            return work
+        care.asked_at_ms = now_ms
+        try:
+            joined = await self._queues.list_joined_groups()
+        except ResonateError as error:
+            log.debug("members_not_known", error=error.message)
+            return work
+        return replace(work, unknown=tuple(g for g in work.unknown if g not in joined))
+
     async def _with_pods(self, seen: Observation) -> Observation:
         assert seen.target is not None
-        running = seen.work.running if isinstance(seen.work, Work) else 0
+        if isinstance(seen.work, StoreSilent) and is_young(seen.work, now_ms=seen.now_ms):
+            raise StoreWentAway(f"the members are not known: {seen.work.reason}")
         try:
-            pods = await self._hands.look_at_pods(seen.target, seen.spec.groups, running=running)
+            pods = await self._hands.look_at_pods(seen.target, seen.spec.groups, work=seen.work)
         except ResonateError as error:
             raise StoreWentAway(f"the members are not known: {error.message}") from error
         return replace(seen, pods=pods)
@@ -285,7 +344,7 @@ class Control:
         if not self._is_worth_writing(before, after, care):
             return
         stored = await self._hands.set_status(group, status_document(after))
-        care.written_at_ms = self._clock_ms()
+        care.written, care.written_at_ms = after, self._clock_ms()
         self._mirror.put(WORKER_GROUP, stored)
         await self._hands.tell(group, notices_between(before, after))
 
@@ -294,7 +353,9 @@ class Control:
     ) -> bool:
         if before == after:
             return False
-        if care.written_at_ms is None or differs_in_substance(before, after):
+        if care.written is None or care.written_at_ms is None:
+            return True
+        if differs_in_substance(before, after) and differs_in_substance(care.written, after):
             return True
         return self._clock_ms() - care.written_at_ms >= self._status_interval_ms
 

@@ -1,5 +1,6 @@
 """What is said about a WorkerGroup: its plan in sentences, as conditions. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -128,12 +129,14 @@ def _ready(seen: Observation, plan: Plan) -> Finding:
     if target.ready != wanted:
         message = f"{_replicas(target.ready)} ready, {wanted} wanted."
         return Finding(type=READY, status="False", reason="Scaling", message=message)
-    if isinstance(seen.work, Work) and seen.work.unknown:
-        message = _unknown_groups(seen.work, ready=target.ready)
-        return Finding(type=READY, status="True", reason="GroupUnknown", message=message)
+    unknown = seen.work.unknown if isinstance(seen.work, Work) else ()
     if wanted == 0:
-        message = "No replica is needed: there is no work."
+        by_work = plan.reason is Reason.QUEUE_DEPTH
+        message = _idle(unknown) if by_work else "No replica is wanted."
         return Finding(type=READY, status="True", reason="Idle", message=message)
+    if unknown:
+        message = _unknown_groups(unknown, ready=target.ready)
+        return Finding(type=READY, status="True", reason="GroupUnknown", message=message)
     message = f"{wanted} of {_replicas(wanted)} are ready."
     return Finding(type=READY, status="True", reason="Scaled", message=message)
 
@@ -156,20 +159,26 @@ def _remedy(seen: Observation, plan: Plan) -> str:
             return decision(seen, plan)
 
 
-def _unknown_groups(work: Work, *, ready: int) -> str:
-    names = ", ".join(work.unknown)
-    groups = f"group {names}" if len(work.unknown) == 1 else f"groups {names}"
-    hint = (
-        "Compare spec.groups with the groups that the workers join, and with the targets of the"
-        " promises."
+def _idle(unknown: Sequence[str]) -> str:
+    """Say why no replica is needed; of a group without any trace, what to check if one is."""
+    if not unknown:
+        return "No replica is needed: there is no work."
+    return (
+        f"No replica is needed: {_groups(unknown)} waits for the first task. If there should be"
+        " one, compare spec.groups with the targets of the promises."
     )
-    if ready == 0:
-        return (
-            f"The promise store has seen neither a task nor a worker of {groups} yet, as before the"
-            f" first promise. If there should be some: {hint[0].lower()}{hint[1:]}"
-        )
+
+
+def _unknown_groups(unknown: Sequence[str], *, ready: int) -> str:
     are = "is" if ready == 1 else "are"
-    return f"No worker has joined {groups}, although {_replicas(ready)} {are} ready. {hint}"
+    return (
+        f"No worker has joined {_groups(unknown)}, although {_replicas(ready)} {are} ready. Compare"
+        " spec.groups with the groups that the workers join, and with the targets of the promises."
+    )
+
+
+def _groups(names: Sequence[str]) -> str:
+    return f"{'group' if len(names) == 1 else 'each of the groups'} {', '.join(names)}"
 
 
 def _is_silent_for_a_moment(seen: Observation) -> bool:

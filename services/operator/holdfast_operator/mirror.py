@@ -62,7 +62,8 @@ class Mirror:
         known = objects.get(name)
         if known is None or _version(found) >= _version(known):
             objects[name] = found
-            self._wake.set()
+            if known is None or _version_text(found) != _version_text(known):
+                self._wake.set()  # what was known already, as from an own write, is no news
 
     def remove(self, kind: Kind, gone: Json) -> None:
         """Learn that an object was deleted; one of the same name may have been created since."""
@@ -153,7 +154,11 @@ def selector_text(selector: Mapping[str, Any]) -> str:
 
 
 def _version(found: Json) -> int:
-    return _number(found["metadata"].get("resourceVersion", ""))
+    return _number(_version_text(found))
+
+
+def _version_text(found: Json) -> str:
+    return str(found["metadata"].get("resourceVersion", ""))
 
 
 def _number(version: str) -> int:

@@ -14,7 +14,8 @@ STORE_GRACE_MS: Final = 5_000
 """For so long an interrupted report of the store is not worth telling; decisions wait at once."""
 
 LOOK_AGAIN_MS: Final = 5_000
-"""Shortest time between two looks for idle pods when the last one found too few."""
+"""Shortest time between two looks for idle pods, or for members of an unknown group, when the last
+one found too few."""
 
 
 # What was observed

@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from holdfast_operator.findings import (
     INVALID_SPEC,
+    LIMITED,
     READY,
     STORE_REACHABLE,
     Finding,
 )
 from holdfast_operator.model import Condition, WorkerGroupStatus
-from holdfast_operator.plan import Observation, Plan, Reason, Work
+from holdfast_operator.plan import Limit, Observation, Plan, Reason, Work
 
 MESSAGE_MAX: Final = 1_024
 
@@ -102,7 +103,7 @@ def condition_of(status: WorkerGroupStatus, kind: str) -> Condition | None:
 
 
 def differs_in_substance(before: WorkerGroupStatus, after: WorkerGroupStatus) -> bool:
-    """Whether more changed than the numbers of the queues and the sentences that hold them."""
+    """Whether more changed than the numbers of the queues, and what follows each of their waves."""
     return _substance(before) != _substance(after)
 
 
@@ -112,8 +113,15 @@ def _substance(status: WorkerGroupStatus) -> WorkerGroupStatus:
         due=UNSET,
         running=UNSET,
         oldest_due_age_seconds=UNSET,
-        conditions=tuple(replace(each, message="") for each in status.conditions),
+        conditions=tuple(
+            replace(each, message="") for each in status.conditions if not _is_passing(each)
+        ),
     )
+
+
+def _is_passing(condition: Condition) -> bool:
+    """Whether it comes and goes with the numbers: it would be a write for each wave of a queue."""
+    return condition.type == LIMITED and condition.reason not in _LASTING_LIMITS
 
 
 def notices_between(before: WorkerGroupStatus, after: WorkerGroupStatus) -> list[Notice]:
@@ -147,6 +155,9 @@ def _warning(reason: str, message: str) -> Notice:
     action = "Scale" if reason in {FORBIDDEN, REFUSED} else "Observe"
     return Notice(type="Warning", reason=reason, action=action, message=message)
 
+
+_LASTING_LIMITS: Final = frozenset({Limit.MAX.value, Limit.MIN.value})
+"""Limits that a person set, and may want to change."""
 
 _TROUBLES: Final = frozenset(
     {

@@ -91,20 +91,31 @@ class QueueWatch:
         A replica that does not answer is passed over as long as another one does: what its members
         hold is then held by nobody known, which keeps every pod.
         """
-        members: dict[str, ConnectedMember] = {}
-        failures: list[ResonateError] = []
         urls = await replicas_of(self._url)
-        for url in urls:
-            store = self._connect(url)
-            try:
-                members |= {member.pid: member for member in await store.list_members()}
-            except ResonateError as error:
-                failures.append(error)
-            finally:
-                await store.close()
-        if len(failures) == len(urls):
+        answers = await asyncio.gather(*map(self._members_of, urls))
+        failures = [answer for answer in answers if isinstance(answer, ResonateError)]
+        if len(failures) == len(answers):
             raise failures[0]
+        members: dict[str, ConnectedMember] = {}
+        for member in (m for a in answers if not isinstance(a, ResonateError) for m in a):
+            # One that moved may be with its old replica still: the more careful answer counts.
+            known = members.get(member.pid)
+            if known is None or known.held < member.held:
+                members[member.pid] = member
         return list(members.values())
+
+    async def list_joined_groups(self) -> frozenset[str]:
+        """Read which groups have members at any replica of the store; raises `ResonateError`."""
+        return frozenset(group for m in await self.list_members() for group in m.groups)
+
+    async def _members_of(self, url: str) -> list[ConnectedMember] | ResonateError:
+        store = self._connect(url)
+        try:
+            return await store.list_members()
+        except ResonateError as error:
+            return error
+        finally:
+            await store.close()
 
     async def run(self) -> None:
         """Watch until cancelled."""

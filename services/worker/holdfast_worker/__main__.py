@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from holdfast import Resonate
+from holdfast.prometheus import WorkerMetrics
 from holdfast.rpc import RemoteStore
+from holdfast.testing.attempts import AttemptsFile
 from holdfast.testing.crash_points import Observer
 from holdfast_chassis.health import HealthServer
 from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
@@ -61,26 +63,34 @@ async def _serve(
     def not_ready() -> Mapping[str, str]:
         if shutdown.is_requested:
             return {"stopping": "The worker is stopping."}
+        if store.over is not None:
+            return {"store": f"It does no work any more: {store.over.message}."}
         if not store.is_connected:
             return {"store": "The promise store cannot be reached."}
         return {}
 
     describe_build("worker")
-    outside = _outside(settings)
+    attempts = _attempts_file(settings)
+    outside = PretendOutside(delay_ms=settings.step_delay_ms, attempts=attempts)
     group, *more = settings.groups
+    metrics = WorkerMetrics(group=group, slots=settings.max_concurrency)
     resonate = Resonate(
         group=group,
         groups=more,
+        pid=settings.pid,
         store=store,
         env={},  # the settings say it all
         ttl=settings.lease_ttl_ms / 1000,
         max_concurrency=settings.max_concurrency,
+        meter=metrics,
         observer=observer,
     )
+    metrics.watch(held=lambda: resonate.held, connected=lambda: store.is_connected)
     resonate.set_dependency(DEPENDENCY, outside)
     register_modules(settings.modules, resonate)
     async with contextlib.AsyncExitStack() as stack:
-        stack.callback(outside.close)
+        if attempts is not None:
+            stack.callback(attempts.close)
         try:
             await stack.enter_async_context(
                 HealthServer(settings.metrics_listen, not_ready=not_ready)
@@ -91,19 +101,20 @@ async def _serve(
             ) from error
         await resonate.start()
         stack.push_async_callback(resonate.stop, settings.stop_seconds)
-        log.info("worker_started", groups=settings.groups, modules=settings.modules)
+        log.info(
+            "worker_started",
+            pid=resonate.pid,
+            groups=settings.groups,
+            modules=settings.modules,
+        )
         await shutdown.wait()
     log.info("worker_stopped")
 
 
-def _outside(settings: WorkerSettings) -> PretendOutside:
+def _attempts_file(settings: WorkerSettings) -> AttemptsFile | None:
     file = settings.attempts_file
     try:
-        return PretendOutside(
-            process="worker",
-            delay_ms=settings.step_delay_ms,
-            attempts_file=None if file is None else Path(file),
-        )
+        return None if file is None else AttemptsFile(Path(file), process="worker")
     except OSError as error:
         raise StartFailed(
             f"The attempts file {file} cannot be opened: {error.strerror}."

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from holdfast.lineage import member_name
 from holdfast_chassis.settings import ProcessSettings, integer, number, setting
 
 
@@ -13,7 +14,15 @@ class WorkerSettings(ProcessSettings):
         "grpc://127.0.0.1:50051", doc="The promise store; several addresses with commas between."
     )
     group: str = setting(
-        "workers", doc="The worker group to join; members of `workers` join `worker` as well."
+        "workers",
+        doc="The worker group to join; members of `workers` join `worker` as well.",
+        parse=member_name,
+    )
+    pid: str | None = setting(
+        None,
+        doc="Name of this process among the members of the store, such as the name of its pod;"
+        " unset: a random one. No two processes may have the same at a time.",
+        parse=member_name,
     )
     modules: tuple[str, ...] = setting(
         ("holdfast_worker.apps.orders", "holdfast_worker.apps.jobs"),

@@ -35,9 +35,11 @@ class System:
         world: World,
         *,
         settings: GatewaySettings | None = None,
+        application_url: str | None = None,
         register: Callable[[Resonate], None] = lambda _: None,
     ) -> None:
         self._directory = directory
+        self._application_url = application_url or f"sqlite:///{directory}/app.db"
         self.world = world
         self._settings = settings or GatewaySettings()
         self._register = register
@@ -63,7 +65,7 @@ class System:
         await self._start(groups=groups)
 
     async def _start(self, *, groups: tuple[str, ...] = ("worker", "db")) -> None:
-        self.engine = open_database(f"sqlite:///{self._directory}/app.db")
+        self.engine = open_database(self._application_url)
         self._stack.callback(self.engine.dispose)
         migrate(self.engine)
         self.resonate = Resonate(

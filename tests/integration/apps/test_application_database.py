@@ -1,6 +1,5 @@
 """Opening and migrating the application database, on real files."""
 
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +11,17 @@ from holdfast_db.database import DatabaseUnusable, migrate, open_database, readi
 from holdfast_db.tables import accounts, metadata
 
 
-def test_a_migrated_database_has_every_table_as_declared(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Take an empty database of either kind."""
+    if request.param == "postgres":
+        bare: str = request.getfixturevalue("bare_postgres_url")
+        return bare
+    return f"sqlite:///{tmp_path}/app.db"
+
+
+def test_a_migrated_database_has_every_table_as_declared(url: str) -> None:
+    engine = open_database(url)
 
     migrate(engine)
 
@@ -27,8 +35,8 @@ def test_a_migrated_database_has_every_table_as_declared(tmp_path: Path) -> None
     engine.dispose()
 
 
-def test_accounts_are_there_from_the_start(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+def test_accounts_are_there_from_the_start(url: str) -> None:
+    engine = open_database(url)
     migrate(engine)
 
     with engine.begin() as connection:
@@ -39,8 +47,8 @@ def test_accounts_are_there_from_the_start(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+def test_migrating_again_changes_nothing(url: str) -> None:
+    engine = open_database(url)
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(update(accounts).values(balance_cents=7))
@@ -52,8 +60,8 @@ def test_migrating_again_changes_nothing(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_several_processes_may_migrate_at_the_same_moment(tmp_path: Path) -> None:
-    engines = [open_database(f"sqlite:///{tmp_path}/app.db") for _ in range(4)]
+def test_several_processes_may_migrate_at_the_same_moment(url: str) -> None:
+    engines = [open_database(url) for _ in range(4)]
     together = threading.Barrier(len(engines))
 
     def start(number: int) -> None:
@@ -69,11 +77,10 @@ def test_several_processes_may_migrate_at_the_same_moment(tmp_path: Path) -> Non
         engine.dispose()
 
 
-def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "app.db") as other:
-        other.execute("CREATE TABLE charges (x)")
-    other.close()
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+def test_a_failed_migration_leaves_nothing_behind(url: str) -> None:
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE charges (x integer)"))
 
     with pytest.raises(DatabaseUnusable):
         migrate(engine)
@@ -82,8 +89,8 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+def test_a_database_of_a_newer_version_is_refused(url: str) -> None:
+    engine = open_database(url)
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -107,8 +114,8 @@ def test_a_database_in_memory_is_one_database_for_all_threads() -> None:
     engine.dispose()
 
 
-def test_writers_wait_for_each_other_instead_of_failing(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+def test_writers_wait_for_each_other_instead_of_failing(url: str) -> None:
+    engine = open_database(url)
     migrate(engine)
 
     def read_then_write(number: int) -> None:
@@ -125,8 +132,8 @@ def test_writers_wait_for_each_other_instead_of_failing(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
-    engine = open_database(f"sqlite:///{tmp_path}/app.db")
+def test_readers_do_not_wait_for_a_writer(url: str) -> None:
+    engine = open_database(url)
     migrate(engine)
 
     with engine.begin() as writer:
@@ -141,7 +148,7 @@ def test_readers_do_not_wait_for_a_writer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        ("postgresql://db/app", "needs the driver 'psycopg', which is not installed"),
+        ("mysql+pymysql://db/app", "needs the driver 'pymysql', which is not installed"),
         ("nonsense", "is not understood"),
         ("martian://db/app", "is not understood"),
     ],

@@ -1,5 +1,7 @@
 """The functions of the db group, asked by rpc: what they refuse, and that they do so at once."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +9,17 @@ import pytest
 from holdfast_db.tables import charges, reservations, results
 from tests.integration.apps.embedded import System
 from tests.integration.apps.world import World
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def system(
+    request: pytest.FixtureRequest, tmp_path: Path, world: World
+) -> AsyncIterator[System]:
+    """Take either application database."""
+    on_server = request.param == "postgres"
+    url = request.getfixturevalue("bare_postgres_url") if on_server else None
+    async with System(tmp_path, world, application_url=url) as system:
+        yield system
 
 
 async def ask(system: System, function: str, *args: object) -> object:

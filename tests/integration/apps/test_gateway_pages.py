@@ -37,6 +37,14 @@ async def test_the_curl_lines_of_the_index_work(system: System) -> None:
     assert [answer.status_code for answer in answers] == [202, 202, 404]  # no such job to approve
 
 
+async def test_long_lines_of_the_index_wrap_instead_of_scrolling(system: System) -> None:
+    style = (await system.http.get("/")).text.partition("<style>")[2].partition("</style>")[0]
+
+    (pre,) = re.findall(r"(?m)^pre \{(.*)\}$", style)
+    assert "white-space: pre-wrap" in pre
+    assert "overflow-wrap: anywhere" in pre  # a JSON body has no blanks to break at
+
+
 @pytest.mark.parametrize("path", ["/", "/schema"])
 async def test_pages_need_nothing_from_elsewhere(system: System, path: str) -> None:
     text = (await system.http.get(path)).text
@@ -124,6 +132,16 @@ async def test_requests_are_counted_by_route_and_never_by_id(system: System) -> 
 
     after = requests_counted(*route), requests_counted("other", "unmatched", "404")
     assert (after[0] - before[0], after[1] - before[1]) == (2, 1)
+
+
+async def test_probes_are_not_counted_among_the_requests(system: System) -> None:
+    """A gateway that starts answers its probes with 503; that is no error of a caller's request."""
+    probes = [("GET", path, status) for path in ("/health", "/ready") for status in ("200", "503")]
+
+    await system.http.get("/health")
+    await system.http.get("/ready")
+
+    assert [requests_counted(*probe) for probe in probes] == [0] * 4
 
 
 async def test_applications_can_be_mounted_below_a_prefix(tmp_path: Path, world: World) -> None:

@@ -12,11 +12,18 @@ import pytest
 import holdfast_db.outside
 import holdfast_worker.outside
 from holdfast import Context, Resonate
+from holdfast.testing.attempts import AttemptsFile
+
+MODULES = [holdfast_worker.outside, holdfast_db.outside]
 
 
-async def test_each_attempt_leaves_one_line_before_it_does_anything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", MODULES)
+async def test_each_attempt_leaves_one_line_before_it_does_anything(
+    tmp_path: Path, module: ModuleType
+) -> None:
     file = tmp_path / "attempts.jsonl"
-    outside = holdfast_worker.outside.PretendOutside(process="worker", attempts_file=file)
+    attempts = AttemptsFile(file, process="worker")
+    outside = module.PretendOutside(attempts=attempts)
 
     def step(ctx: Context) -> int:
         outside.enter(ctx, "step")
@@ -27,7 +34,7 @@ async def test_each_attempt_leaves_one_line_before_it_does_anything(tmp_path: Pa
     async with Resonate.local() as resonate:
         resonate.register(step)
         lines = await resonate.run("some/id", step)
-    outside.close()
+    attempts.close()
 
     assert lines == 2
     entries = [json.loads(line) for line in file.read_text().splitlines()]
@@ -40,10 +47,9 @@ async def test_each_attempt_leaves_one_line_before_it_does_anything(tmp_path: Pa
     assert all(abs(entry["at_ms"] - time.time() * 1000) < 60_000 for entry in entries)
 
 
-@pytest.mark.parametrize("module", [holdfast_worker.outside, holdfast_db.outside])
-async def test_many_writers_share_one_journal(tmp_path: Path, module: ModuleType) -> None:
+async def test_many_writers_share_one_journal(tmp_path: Path) -> None:
     file = tmp_path / "attempts.jsonl"
-    writers = [module.PretendOutside(process=f"p{n}", attempts_file=file) for n in range(4)]
+    writers = [AttemptsFile(file, process=f"p{n}") for n in range(4)]
 
     def step(ctx: Context) -> None:
         def write(number: int) -> None:
@@ -63,8 +69,8 @@ async def test_many_writers_share_one_journal(tmp_path: Path, module: ModuleType
 
 
 async def test_steps_take_the_time_that_they_are_told_to() -> None:
-    slow_step = holdfast_worker.outside.PretendOutside(process="worker", delay_ms=30)
-    slow_warehouse = holdfast_db.outside.PretendOutside(process="db", delay_ms=30)
+    slow_step = holdfast_worker.outside.PretendOutside(delay_ms=30)
+    slow_warehouse = holdfast_db.outside.PretendOutside(delay_ms=30)
 
     def step(ctx: Context) -> float:
         began = time.monotonic()
@@ -76,11 +82,3 @@ async def test_steps_take_the_time_that_they_are_told_to() -> None:
     async with Resonate.local() as resonate:
         resonate.register(step)
         assert await resonate.run("x", step) >= 0.06
-
-
-def test_a_journal_that_is_off_writes_nothing(tmp_path: Path) -> None:
-    outside = holdfast_db.outside.PretendOutside(process="db")
-
-    outside.close()
-
-    assert list(tmp_path.iterdir()) == []

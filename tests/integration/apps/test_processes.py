@@ -15,11 +15,18 @@ import httpx
 import pytest
 
 from holdfast import PromiseNotFound, Resonate
+from holdfast.rpc.admin import Admin
+from holdfast_cli.demo.journal import Journal
 
 SECONDS_MAX = 20
 NOWHERE = "grpc://127.0.0.1:1"
 PORT_0 = "127.0.0.1:0"
 SERVICES = ("gateway", "worker", "db")
+ORDER = {
+    "id": "ord-1",
+    "items": [{"sku": "mug", "qty": 1, "price": 5}],
+    "customer": {"id": "c", "email": "ada@example.com"},
+}
 
 
 async def get_until(
@@ -119,14 +126,9 @@ async def test_an_order_and_a_job_travel_through_all_processes(
     for process in (worker, db, gateway):
         await process.ready()
     started = await gateway.logged("gateway_started")
-    order = {
-        "id": "ord-1",
-        "items": [{"sku": "mug", "qty": 1, "price": 5}],
-        "customer": {"id": "c", "email": "ada@example.com"},
-    }
 
     async with httpx.AsyncClient(base_url=f"http://{started['address']}") as http:
-        accepted = await http.post("/orders", json=order)
+        accepted = await http.post("/orders", json=ORDER)
         status = await get_until(http, "/orders/ord-1/status", lambda answer: "done" in answer.text)
         job = (await http.post("/jobs", json={"accountId": "acct-1"})).json()["id"]
         approval = {"promiseId": f"approve/{job}", "approved": True}
@@ -190,8 +192,60 @@ async def test_a_service_without_a_store_runs_is_not_ready_and_stops_when_told(
     assert health.status_code == 200
     assert ready.status_code == 503
     assert ready.json()["reasons"] == {"store": "The promise store cannot be reached."}
-    assert f'service="{service}"' in metrics.text
+    assert f'component="{service}"' in metrics.text
     assert await process.exit_code() == 0
+
+
+async def test_processes_are_known_by_the_pids_that_they_were_given(
+    start: Start, store_url: str
+) -> None:
+    worker = start("worker", STORE_URL=store_url, PID="worker-7d9f-x2x4l")
+    db = start("db", STORE_URL=store_url, PID="db-0")
+    for process in (worker, db):
+        await process.ready()
+
+    async with Admin(store_url) as admin:
+        members = {member.pid: member.groups for member in await admin.list_members()}
+
+    assert members == {"worker-7d9f-x2x4l": ("workers", "worker"), "db-0": ("db",)}
+    assert (await worker.logged("worker_started"))["pid"] == "worker-7d9f-x2x4l"
+
+
+async def test_of_two_processes_with_one_pid_the_older_one_says_so_and_nothing_is_lost(
+    start: Start, store_url: str, tmp_path: Path
+) -> None:
+    """A mistake of whoever deploys them; the order is in the older one's hands when it happens."""
+    file = tmp_path / "attempts.jsonl"
+    common = {"STORE_URL": store_url, "PID": "twin", "LEASE_TTL_MS": "1000"}
+    first_log = tmp_path / "first"
+    first_log.mkdir()
+    older = start("worker", **common, STEP_DELAY_MS="600000", ATTEMPTS_FILE=str(file))
+    older.log = older.log.rename(first_log / "worker.log")
+    start("db", STORE_URL=store_url)
+    await older.ready()
+    async with Resonate(store_url, env={}) as resonate:
+        handle = await resonate.options(target="workers").begin_rpc(
+            "order/ord-1", "processOrder", ORDER
+        )
+        await asyncio.wait_for(Journal(file).begun("validateOrder"), SECONDS_MAX)
+
+        newer = start("worker", **common)
+        replaced = await older.logged("member_replaced")
+        result = await handle.result(timeout=SECONDS_MAX)
+
+    assert result["total"] == 5
+    assert (replaced["level"], replaced["pid"]) == ("error", "twin")
+    address = (await older.logged("metrics_listening"))["address"]
+    async with httpx.AsyncClient() as http:
+        ready = await http.get(f"http://{address}/ready")
+    assert ready.status_code == 503
+    assert (
+        "another process has joined the store with this process's pid"
+        in (ready.json()["reasons"]["store"])
+    )
+    assert newer.popen.poll() is None
+    older.popen.send_signal(signal.SIGTERM)
+    assert await older.exit_code() == 0
 
 
 async def test_a_stopping_gateway_ends_waiting_requests_with_an_answer(
@@ -232,6 +286,10 @@ async def test_a_stopping_gateway_ends_waiting_requests_with_an_answer(
         ("worker", {"MODULES": "json"}, 1, "The module json has no function register(resonate)"),
         ("worker", {"ATTEMPTS_FILE": "/nowhere/x"}, 1, "cannot be opened: No such file"),
         ("worker", {"STEP_DELAY_MS": "-1"}, 2, "must be a whole number"),
+        ("worker", {"PID": "a pod"}, 2, "must not contain white space, / or %"),
+        ("worker", {"PID": ""}, 2, "must not be empty"),
+        ("worker", {"GROUP": "a/b"}, 2, "must not contain white space, / or %"),
+        ("db", {"PID": "x" * 256}, 2, "must have at most 255 bytes"),
         ("worker", {"METRICS_LISTEN": "192.0.2.1:1"}, 1, "cannot be listened on"),
         ("db", {"DATABASE_URL": "postgresql://x/y"}, 2, "needs the driver 'psycopg'"),
         ("db", {"DATABASE_URL": "nonsense"}, 2, "HOLDFAST_DB_DATABASE_URL is not usable"),

@@ -1,12 +1,16 @@
 """The demos, as `make demo` and people start them."""
 
+import asyncio
 import json
 import os
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli.real import DONE, dev, holdfast
+from tests.integration.cli.stand_ins import lives
 
 pytestmark = pytest.mark.timeout(150)  # five interpreters start, on what may be a busy machine
 
@@ -17,6 +21,31 @@ async def test_the_first_order_survives_its_worker_and_leaves_nothing(tmp_path: 
     assert code == 0, output
     assert json.dumps(DONE, indent=2) in output.replace("\n          ", "\n")
     assert "every step ran, and none ran twice" in output
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - a read of one directory may block
+
+
+async def test_a_demo_whose_reader_leaves_stops_everything_quietly(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "holdfast_cli", "demo", "first-order"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert process.stdout
+    assert process.stderr
+    pids: list[int] = []
+    while not pids:
+        line = (await process.stdout.readline()).decode()
+        assert line, (await process.stderr.read()).decode()
+        if line.endswith("(process ids)\n"):
+            pids = [int(number) for number in re.findall(r" (\d+)(?:,|  )", line)]
+
+    process.stdout._transport.close()  # type: ignore[attr-defined] # as `| head` does
+    errors = await process.stderr.read()
+
+    assert (await process.wait(), errors) == (141, b"")
+    assert len(pids) == 5
+    assert not any(map(lives, pids))
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - a read of one directory may block
 
 

@@ -10,6 +10,7 @@ from holdfast_cli.demo.journal import Journal
 from holdfast_cli.ports import refusal
 from tests.integration.cli.real import DONE, dev, holdfast, ports_of
 from tests.integration.cli.stand_ins import ended, lives
+from tests.integration.postgres import query
 
 pytestmark = pytest.mark.timeout(150)  # five interpreters start, on what may be a busy machine
 
@@ -32,6 +33,38 @@ async def test_the_ready_line_names_everything_and_an_order_goes_through(tmp_pat
         assert all(map(lives, system.ready["pids"].values()))
         assert [len(system.ready[kind]) for kind in ("gateway", "bridge", "store")] == [1, 1, 1]
     assert status == DONE
+
+
+async def test_tables_on_a_server_are_made_before_its_stores_start(
+    bare_postgres_url: str, tmp_path: Path
+) -> None:
+    """Stores that share a database never make them; whoever takes first steps should not need to.
+
+    The store of each client is the first one, until that is gone.
+    """
+    flags = ("--database-url", bare_postgres_url, "--stores", "2")
+    async with dev(tmp_path, *flags) as system:
+        await system.place_order()
+        status = await system.order_is_done()
+
+        assert {"store-1", "store-2"} < set(system.ready["pids"])
+    found = query(bare_postgres_url, "SELECT DISTINCT state FROM promises")
+
+    assert status == DONE
+    assert ("resolved",) in found
+
+
+async def test_a_database_that_cannot_be_migrated_is_named_and_nothing_starts(
+    tmp_path: Path,
+) -> None:
+    arguments = ("dev", "--port-base", "0", "--database-url", "postgresql://u:secret@127.0.0.1:1/d")
+
+    code, output = await holdfast(*arguments, folder=tmp_path)
+
+    assert code == 1
+    assert "The database cannot be used: PostgreSQL at 127.0.0.1:1/d" in output
+    assert "starting" not in output
+    assert "secret" not in output
 
 
 @pytest.mark.parametrize("victim", ["store", "gateway", "worker", "db"])

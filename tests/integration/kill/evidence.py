@@ -55,6 +55,7 @@ class Books:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.url = f"sqlite:///{file}"
 
     def charges(self, order_id: str) -> list[tuple[str, int]]:
         """Charges of an order, with their totals."""
@@ -79,6 +80,7 @@ class StoreFile:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.url = f"sqlite:///{file}"
 
     def states(self, origin: str) -> dict[str, str]:
         """State of each promise of a tree."""

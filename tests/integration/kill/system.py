@@ -26,18 +26,21 @@ LEASE_TTL_MS: Final = 2_000
 class System:
     """A store on a SQLite file, a gateway, two workers and two db workers.
 
-    Killed processes come back on the same ports and the same files.
+    Other databases may be given in place of the two files. Killed processes come back on the same
+    ports and the same databases.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, store_file: StoreFile | None = None, books: Books | None = None
+    ) -> None:
         self.folder = folder
         self.ports: list[int] = []
         self._free_ports = free_ports()
         store_port, gateway_port, bridge_port = self.port(), self.port(), self.port()
         self.store_url = f"grpc://{HOST}:{store_port}"
         self.attempts = Attempts(folder / "attempts.jsonl")
-        self.books = Books(folder / "application.db")
-        self.store_file = StoreFile(folder / "store.db")
+        self.books = books or Books(folder / "application.db")
+        self.store_file = store_file or StoreFile(folder / "store.db")
         self.points = {kind: Points(folder / "points" / kind) for kind in KINDS}
         self.client = httpx.Client(
             base_url=f"http://{HOST}:{gateway_port}", trust_env=False, timeout=30
@@ -48,12 +51,12 @@ class System:
         client = {"STORE_URL": self.store_url, "STOP_SECONDS": "1"}
         member = {**client, "LEASE_TTL_MS": str(LEASE_TTL_MS)}
         journal = {"ATTEMPTS_FILE": str(self.attempts.file)}
-        application = {"DATABASE_URL": f"sqlite:///{folder / 'application.db'}"}
+        application = {"DATABASE_URL": self.books.url}
         self.store = self.process(
             "store",
             "store",
             {
-                "DATABASE_URL": f"sqlite:///{folder / 'store.db'}",
+                "DATABASE_URL": self.store_file.url,
                 "LISTEN": f"{HOST}:{store_port}",
             },
         )

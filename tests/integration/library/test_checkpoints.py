@@ -17,7 +17,8 @@ from holdfast.core.requests import (
 from tests.integration.library.world import World, each, held, until
 
 CREATE = "PromiseCreate"
-SETTLE = "PromiseSettle"
+RECORD = "PromiseRecord"
+"""Created and settled in one write."""
 END = "PromiseSettle"
 LISTEN = "PromiseRegisterListener"
 
@@ -37,8 +38,8 @@ async def test_one_short_step_and_the_end_are_one_transaction(world: World) -> N
 
     create, run = store.chains
     assert len(create) == 1
-    assert [type(r).__name__ for r in run] == ["TaskFence", "TaskFence", "TaskFulfill"]
-    assert store.kinds()[1][:2] == [CREATE, SETTLE]
+    assert [type(r).__name__ for r in run] == ["TaskFence", "TaskFulfill"]
+    assert store.kinds()[1][0] == RECORD
 
 
 async def test_each_further_step_costs_one_transaction(world: World) -> None:
@@ -54,8 +55,8 @@ async def test_each_further_step_costs_one_transaction(world: World) -> None:
     assert await resonate.run(world.new_id(), workflow) == 4
 
     kinds = store.kinds()[1:]
-    assert [k[:2] for k in kinds] == [[CREATE, SETTLE]] * 4
-    assert [len(k) for k in kinds] == [2, 2, 2, 3]
+    assert [k[0] for k in kinds] == [RECORD] * 4
+    assert [len(k) for k in kinds] == [1, 1, 1, 2]
 
 
 async def test_a_body_starts_only_after_the_step_before_it_is_durable(world: World) -> None:
@@ -101,7 +102,7 @@ async def test_a_remote_call_and_the_suspend_share_a_transaction(world: World) -
     assert await resonate.run(world.new_id(), workflow) == [2, 7]
 
     (suspending,) = [c for c in store.chains if isinstance(c[-1], TaskSuspend)]
-    assert [type(r).__name__ for r in suspending] == ["TaskFence"] * 3 + ["TaskSuspend"]
+    assert [type(r).__name__ for r in suspending] == ["TaskFence"] * 2 + ["TaskSuspend"]
 
 
 async def test_a_fan_out_is_created_by_one_transaction_and_never_again(world: World) -> None:
@@ -208,7 +209,7 @@ async def test_a_disconnected_process_starts_no_body_unannounced(world: World) -
 
     await resonate.run(world.new_id(), workflow)
 
-    assert store.kinds()[1] == [CREATE, SETTLE, CREATE]
+    assert store.kinds()[1] == [RECORD, CREATE]
     assert seen == [2]
 
 
@@ -290,7 +291,7 @@ async def test_a_lost_lease_stops_the_pass_and_is_never_seen_by_user_code(world:
     handle = await resonate.begin_run(world.new_id(), workflow)
     with pytest.raises(Exception, match="canceled"):
         await handle.result(timeout=10)
-    await store.until(TaskFence, 2)
+    await store.until(TaskFence)
     await until(lambda: held(resonate) == 0)
 
     assert ran == []

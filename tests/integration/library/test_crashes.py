@@ -76,9 +76,15 @@ def check_rows(rows: Path, repeatable: set[str]) -> None:
         assert count == 1 or (step in repeatable and count == 2), counts
 
 
+@pytest.mark.parametrize("workflow", ["workflow", "async_workflow"])
 @pytest.mark.parametrize(("point", "repeatable"), POINTS, ids=[p for p, _ in POINTS])
 async def test_a_killed_worker_is_replaced_by_another_one_of_its_group(
-    remote: World, processes: Processes, tmp_path: Path, point: str, repeatable: set[str]
+    remote: World,
+    processes: Processes,
+    tmp_path: Path,
+    point: str,
+    repeatable: set[str],
+    workflow: str,
 ) -> None:
     """S4: the lease of the dead is released as soon as its connection breaks."""
     rows = tmp_path / "rows"
@@ -86,7 +92,7 @@ async def test_a_killed_worker_is_replaced_by_another_one_of_its_group(
     run_id = remote.new_id()
     assert remote.url is not None
     first = processes.start(remote.url, remote.group, rows, crash_at=point.format(id=run_id))
-    handle = await client.options(target=remote.group).begin_rpc(run_id, "workflow")
+    handle = await client.options(target=remote.group).begin_rpc(run_id, workflow)
     code = await ended(first)
 
     second = processes.start(remote.url, remote.group, rows)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from holdfast import Context, DecodeError, Never, RemoteError, Resonate, register_error
 from holdfast.core.membership import Member, TaskPush
@@ -56,7 +57,9 @@ class ForgetfulStore:
         answer = await self._store.submit(chain, credits=credits)
         if sum(isinstance(r, PromiseGet) for r in chain) > self.gets_max:
             return replace(answer, outcomes=[TOO_LARGE] * len(chain))
-        outcomes = [replace(o, preload=None) if isinstance(o, Done) else o for o in answer.outcomes]
+        outcomes = [
+            structs.replace(o, preload=None) if isinstance(o, Done) else o for o in answer.outcomes
+        ]
         return replace(answer, outcomes=outcomes)
 
     def give_back(self, credits: int) -> None:

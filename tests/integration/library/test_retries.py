@@ -107,6 +107,60 @@ async def test_an_error_that_must_not_be_retried_stops_at_once(world: World, how
     assert flaky.attempts == [1]
 
 
+def takes_one(_ctx: Context, number: int) -> int:
+    return number
+
+
+async def takes_one_on_the_loop(_ctx: Context, number: int) -> int:
+    return number
+
+
+def yields(ctx: Context, number: int) -> Any:
+    yield ctx.sleep(0)
+    return number
+
+
+@pytest.mark.parametrize("callee", [takes_one, takes_one_on_the_loop, yields])
+@pytest.mark.parametrize("how", ["run", "rpc", "root"])
+async def test_a_call_with_wrong_arguments_is_not_tried_again(
+    world: World, callee: Any, how: str
+) -> None:
+    """No later attempt could succeed: without an end the caller would wait for a day."""
+    clock = FakeClock()
+    resonate = world.client(clock=clock)
+    resonate.register("callee", callee, retry_policy=Constant(delay=1))
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        call = ctx.run if how == "run" else ctx.rpc
+        try:
+            yield call("callee", 1, 2, 3)
+        except TypeError as error:
+            return str(error)
+
+    if how == "root":
+        with pytest.raises(TypeError, match="positional argument"):
+            await resonate.run(world.new_id(), "callee")
+    else:
+        assert "positional argument" in await resonate.run(world.new_id(), workflow)
+    assert clock.slept == []
+
+
+async def test_a_type_error_of_the_body_is_tried_again_as_any_other(world: World) -> None:
+    clock = FakeClock()
+    resonate = world.client(clock=clock)
+    flaky = Flaky(1, TypeError)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(flaky.step))
+
+    handle = await resonate.begin_run(world.new_id(), workflow)
+    await through(clock, [2])
+
+    assert await handle == 2
+
+
 async def test_no_retry_is_started_that_would_reach_the_deadline(world: World) -> None:
     clock = FakeClock()
     resonate = world.client(clock=clock)

@@ -7,25 +7,30 @@ from typing import Any
 
 import pytest
 
-from holdfast import Context, Resonate, ServerUnavailable
+from holdfast import Codec, Context, PromiseCanceled, Resonate, ServerUnavailable
 from holdfast.core.membership import Member
-from holdfast.core.records import PromiseState
+from holdfast.core.records import TARGET, PromiseState, ReleaseReason
 from holdfast.core.requests import (
     SKIPPED,
     PromiseCreate,
     PromiseGet,
+    PromiseRecord,
+    PromiseRegisterListener,
     PromiseSettle,
     Refusal,
     Request,
     TaskCreate,
     TaskFence,
     TaskFulfill,
+    TaskGet,
     TaskHalt,
+    TaskHeartbeat,
     TaskRelease,
     TaskSuspend,
 )
 from holdfast.embedded import open_embedded
 from holdfast.errors import InvalidRequest, PermissionDenied
+from holdfast.meter import StepEnd, TaskEnd
 from holdfast.port import Answer, Receiver, Store
 from tests.integration.library.world import World, each, held, until
 
@@ -84,10 +89,10 @@ def ends_with(kind: type, verdict: str | Refusal | Exception) -> Fault:
     return lambda chain: verdict if isinstance(chain[-1], kind) else None
 
 
-def has_settle(verdict: str | Refusal | Exception) -> Fault:
+def has_record(verdict: str | Refusal | Exception) -> Fault:
     return lambda chain: (
         verdict
-        if any(isinstance(r, TaskFence) and isinstance(r.action, PromiseSettle) for r in chain)
+        if any(isinstance(r, TaskFence) and isinstance(r.action, PromiseRecord) for r in chain)
         else None
     )
 
@@ -134,7 +139,7 @@ async def test_every_body_runs_once_whatever_happens_to_one_message(
 
     store.faults.append(
         {
-            "step": has_settle(verdict),
+            "step": has_record(verdict),
             "suspend": ends_with(TaskSuspend, verdict),
             "end": ends_with(TaskFulfill, verdict),
         }[when]
@@ -161,6 +166,149 @@ async def test_a_lost_answer_to_the_creation_of_a_run_is_adopted(
     assert await handle.result(timeout=5) == "value"
 
 
+async def test_what_was_adopted_is_leased_anew(world: World, store: FaultyStore) -> None:
+    """The pid of the lease does not tell which process it was given to: the version does."""
+    resonate = client(world, store)
+    running, may_end = asyncio.Event(), asyncio.Event()
+
+    async def step(_ctx: Context) -> str:
+        running.set()
+        await may_end.wait()
+        return "value"
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(step))
+
+    store.faults.append(ends_with(TaskCreate, "resent"))
+    handle = await resonate.begin_run("run", workflow)
+    await running.wait()
+
+    twin = TaskFence(id="run", version=1, action=PromiseCreate(id="twin", timeout_at_ms=2**50))
+    refused = (await store.submit([twin])).outcomes[0]
+    may_end.set()
+
+    assert isinstance(refused, Refusal)
+    assert (refused.status, refused.code) == (409, "version_conflict")
+    assert await handle.result(timeout=5) == "value"
+
+
+async def test_of_two_calls_with_lost_answers_one_adopts(world: World, store: FaultyStore) -> None:
+    entered: list[str] = []
+    resonate = client(world, store)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        entered.append(ctx.id)
+        return (yield ctx.run(lambda ctx: "value"))
+
+    store.faults += [ends_with(TaskCreate, "resent") for _ in range(2)]
+    handles = await asyncio.gather(*(resonate.begin_run("run", workflow) for _ in range(2)))
+
+    assert await asyncio.gather(*(h.result(timeout=5) for h in handles)) == ["value"] * 2
+    assert entered == ["run"]
+
+
+async def test_a_task_of_another_process_is_not_adopted(world: World, store: FaultyStore) -> None:
+    resonate = client(world, store)
+    resonate.register("callee", lambda ctx: "value")
+    await resonate.start()
+    action = PromiseCreate(id="run", timeout_at_ms=2**50, tags={TARGET: "poll://any@elsewhere"})
+    await store.submit([TaskCreate(pid="somebody", ttl_ms=60_000, action=action)])
+    store.faults.append(ends_with(TaskCreate, "resent"))
+
+    handle = await resonate.begin_run("run", "callee")
+    task = (await store.submit([TaskGet(id="run")])).outcomes[0].task  # type: ignore[union-attr]
+
+    assert not handle.created
+    assert task is not None
+    assert (task.pid, task.version) == ("somebody", 1)
+
+
+class Ends:
+    """A meter that remembers how tasks ended."""
+
+    def __init__(self) -> None:
+        self.tasks: list[TaskEnd] = []
+
+    def task_ended(self, *, func: str, outcome: TaskEnd) -> None:
+        self.tasks.append(outcome)
+
+    def step_ended(self, *, func: str, outcome: StepEnd, seconds: float) -> None: ...
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+async def test_a_lost_answer_to_the_end_of_a_run_is_made_up_for_by_reading_the_promise(
+    world: World, store: FaultyStore, steps: int
+) -> None:
+    """With a step its record is what the second sending is refused at; without one the end is."""
+    ends = Ends()
+    resonate = client(world, store, meter=ends)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.sleep(0)
+        for _ in range(steps):
+            yield ctx.run(lambda ctx: None)
+        return "done"
+
+    store.faults.append(ends_with(TaskFulfill, "resent"))
+
+    assert await resonate.run("run", workflow) == "done"
+    assert store.faults == []
+    assert [end for end in ends.tasks if end != "suspended"] == ["resolved"]
+    assert not any(isinstance(r, PromiseRegisterListener) for c in store.chains for r in c)
+
+
+async def test_a_run_that_somebody_else_ended_is_given_up_although_its_answer_was_lost(
+    world: World, store: FaultyStore
+) -> None:
+    ends = Ends()
+    resonate = client(world, store, meter=ends)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(lambda ctx: None)
+        return "done"
+
+    def cancel_first(chain: Sequence[Request]) -> str | None:
+        if not isinstance(chain[-1], TaskFulfill):
+            return None
+        store.submit([PromiseSettle(id="run", state=PromiseState.REJECTED_CANCELED)])
+        return "resent"
+
+    store.faults.append(cancel_first)
+
+    with pytest.raises(PromiseCanceled):
+        await resonate.run("run", workflow)
+    assert ends.tasks == ["lost"]
+
+
+async def test_a_run_that_is_begun_again_while_it_is_parked_goes_on_where_it_was(
+    world: World, store: FaultyStore
+) -> None:
+    """An entry that stayed parked would be overwritten, and its strands would never end."""
+    entered: list[str] = []
+    resonate = client(world, store, accept_tasks=False)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        entered.append(ctx.id)
+        first = yield (yield ctx.promise(id="first"))
+        second = yield (yield ctx.promise(id="second"))
+        return [first, second]
+
+    handle = await resonate.begin_run("run", workflow)
+    for gate in ("first", "second"):
+        await world.existing(resonate, gate)
+        await until(lambda: held(resonate) == 0)
+        await resonate.promises.resolve(gate, gate)  # nobody has room for the task then
+        await resonate.begin_run("run", workflow)
+
+    assert await handle.result(timeout=5) == ["first", "second"]
+    assert entered == ["run"]
+
+
 async def test_a_lost_lease_is_not_fought_over(world: World, store: FaultyStore) -> None:
     resonate = client(world, store)
     ran: list[str] = []
@@ -172,7 +320,7 @@ async def test_a_lost_lease_is_not_fought_over(world: World, store: FaultyStore)
         return "done"
 
     conflict = Refusal(status=409, code="version_conflict", message="another version")
-    store.faults.append(has_settle(conflict))
+    store.faults.append(has_record(conflict))
 
     handle = await resonate.begin_run("run", workflow)
     with pytest.raises(TimeoutError):
@@ -190,7 +338,7 @@ async def test_a_store_that_fails_for_good_is_given_up(world: World, store: Faul
     def workflow(ctx: Context) -> Any:
         yield ctx.run(lambda ctx: 1)
 
-    store.faults += [has_settle(busy(500)) for _ in range(5)]
+    store.faults += [has_record(busy(500)) for _ in range(5)]
 
     await resonate.begin_run("run", workflow)
     await until(lambda: not store.faults and held(resonate) == 0)
@@ -207,12 +355,57 @@ async def test_a_store_that_no_longer_lets_us_in_ends_the_run_here(
     def workflow(ctx: Context) -> Any:
         yield ctx.run(lambda ctx: 1)
 
-    store.faults.append(has_settle(PermissionDenied("the token ran out")))
+    store.faults.append(has_record(PermissionDenied("the token ran out")))
 
     handle = await resonate.begin_run("run", workflow)
     await until(lambda: not store.faults and held(resonate) == 0)
 
     assert await handle.state() == "pending"
+
+
+async def test_runs_whose_leases_can_never_be_extended_again_are_let_go(
+    world: World, store: FaultyStore
+) -> None:
+    """As when another process took this one's pid: nothing that they do can be recorded."""
+    ends = Ends()
+    resonate = client(world, store, ttl=0.3, meter=ends)
+    may_end = asyncio.Event()
+
+    async def step(_ctx: Context) -> None:
+        await may_end.wait()
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(step)
+
+    over = ServerUnavailable("another process has this pid", code="replaced", retriable=False)
+    store.faults.append(ends_with(TaskHeartbeat, over))
+    await resonate.begin_run("run", workflow)
+    await until(lambda: held(resonate) == 0)
+
+    assert store.faults == []
+    assert ends.tasks == ["abandoned"]
+
+
+async def test_a_task_that_cannot_even_be_begun_keeps_neither_lease_nor_credit(
+    world: World, store: FaultyStore
+) -> None:
+    class Broken(Codec):
+        def decode(self, data: bytes | None) -> object:
+            if data == b"IngiCg==":
+                raise RuntimeError("a defect")
+            return super().decode(data)
+
+    resonate = client(world, store, codec=Broken(), max_concurrency=1)
+    resonate.register("callee", lambda _ctx: "value")
+    target = {TARGET: f"poll://any@{world.group}"}
+    await resonate.promises.create("broken", data="IngiCg==", raw=True, tags=target)
+    await until(lambda: any(isinstance(r, TaskRelease) for c in store.chains for r in c))
+
+    assert await resonate.rpc("run", "callee") == "value"
+    [release] = [r for c in store.chains for r in c if isinstance(r, TaskRelease)]
+    assert release.reason is ReleaseReason.CRASHED
+    assert release.not_before_ms is not None
 
 
 async def test_a_child_that_the_store_refuses_fails_where_it_is_awaited(

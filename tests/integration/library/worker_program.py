@@ -39,6 +39,14 @@ def workflow(ctx: Context) -> Any:
     return values
 
 
+async def async_workflow(ctx: Context) -> list[str]:
+    values = [await ctx.run(note, "one"), await ctx.run(note, "two")]
+    values.append(await ctx.rpc("elsewhere", "three"))
+    await ctx.sleep(0.05)
+    values.append(await ctx.run(note, "four"))
+    return values
+
+
 async def main() -> None:
     where, group = sys.argv[1], sys.argv[2]
     named: dict[str, Any] = (
@@ -55,6 +63,7 @@ async def main() -> None:
         observer=KillAt.from_environment(os.environ),
     )
     resonate.register(workflow)
+    resonate.register(async_workflow, kind="workflow")
     resonate.register(elsewhere)
     if len(sys.argv) > 4:
         sys.stdout.write(f"{await resonate.run(sys.argv[4], workflow)}\n")

@@ -53,6 +53,12 @@ class RecordingStore:
             await self._grown.wait()
         return found
 
+    async def until_kinds(self, kinds: list[list[str]]) -> None:
+        """Return once chains of these operations have gone out."""
+        while any(chain not in self.kinds() for chain in kinds):
+            self._grown.clear()
+            await self._grown.wait()
+
     async def start(self, member: Member, receiver: Receiver) -> None:
         self.receiver = receiver
         self.member = member

@@ -280,3 +280,12 @@ def test_an_error_too_large_to_write_is_cut(codec: Codec) -> None:
 
 def test_a_rejection_that_cannot_be_read_is_a_decode_error(codec: Codec) -> None:
     assert isinstance(codec.decode_error(b"!!!"), DecodeError)
+
+
+def test_a_value_that_cannot_be_encrypted_is_an_encode_error() -> None:
+    class NoKey(Reverse):
+        def encrypt(self, plain: bytes) -> bytes:
+            raise LookupError("no key for today")
+
+    with pytest.raises(EncodeError, match="cannot be encrypted: no key for today"):
+        Codec(NoKey()).encode("secret")

@@ -10,7 +10,7 @@ from holdfast.errors import (
     InvalidVersion,
     ResonateError,
 )
-from holdfast.registry import Kind, Registry, kind_of
+from holdfast.registry import Function, Kind, Registry, kind_of
 
 
 def plain(_ctx: object) -> None:
@@ -160,3 +160,54 @@ def test_many_different_lambdas_do_not_pile_up(registry: Registry) -> None:
         registry.resolve(lambda ctx, number=number: number)
 
     assert len(registry._recent) <= 1024
+
+
+def taking(_ctx: object, _first: int, _second: int = 0, *, _named: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((), {"_named": 1}),
+        ((1, 2, 3), {"_named": 1}),
+        ((1,), {}),
+        ((1,), {"_named": 1, "_unknown": 1}),
+        ((1,), {"_named": 1, "_first": 1}),
+    ],
+)
+def test_a_call_that_cannot_enter_the_body_is_refused(
+    args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    assert Function(taking, name="taking").refuses(args, kwargs)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [
+        ((1,), {"_named": 1}),
+        ((1, 2), {"_named": 1}),
+        ((), {"_first": 1, "_named": 1}),
+    ],
+)
+def test_a_call_that_enters_the_body_is_not_refused(
+    args: tuple[object, ...], kwargs: dict[str, object]
+) -> None:
+    assert not Function(taking, name="taking").refuses(args, kwargs)
+
+
+def test_a_wrapper_is_judged_by_its_own_signature() -> None:
+    """It may give the function that it wraps more than its callers give it."""
+
+    @functools.wraps(taking)
+    def wrapper(ctx: object, first: int) -> None:
+        taking(ctx, first, _named=1)
+
+    function = Function(wrapper, name="wrapper")
+
+    assert not function.refuses((1,), {})
+    assert function.refuses((), {})
+
+
+def test_what_has_no_signature_refuses_nothing() -> None:
+    assert not Function(type, name="type").refuses((1, 2, 3, 4), {})

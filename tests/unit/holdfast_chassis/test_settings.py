@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import pytest
 
 from holdfast_chassis.listen import Address
-from holdfast_chassis.settings import Command, ProcessSettings, integer, run_cli, setting
+from holdfast_chassis.settings import (
+    Command,
+    ProcessSettings,
+    argument,
+    integer,
+    run_cli,
+    setting,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,12 @@ class Export:
             raise ValueError(msg)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    database_url: str = setting("sqlite:///x.db", doc="Where the state lives.")
+    source: str = argument(doc="The file to read: 100% of it; - for stdin.")
+
+
 class Program:
     """Runs a command line with a given environment; remembers the settings that arrived."""
 
@@ -42,6 +55,7 @@ class Program:
         commands: Mapping[str, Command[object]] = {
             "serve": Command(settings=Serve, run=run, help="Serve."),
             "export": Command(settings=Export, run=run, help="Write everything to a file."),
+            "import": Command(settings=Import, run=run, help="Read everything from a file."),
         }
         return run_cli(
             program="holdfast-store", service="STORE", commands=commands, argv=argv, environ=environ
@@ -238,6 +252,46 @@ def test_help_lists_each_setting_with_variable_default_and_doc(
     assert "[HOLDFAST_STORE_DEBUG; default: 0]" in printed
     assert "[HOLDFAST_STORE_GROUPS; default: workers]" in printed
     assert "[HOLDFAST_STORE_TOKEN; default: unset]" in printed
+
+
+@pytest.mark.parametrize("name", ["-", "a.jsonl", "/a b"])
+def test_an_argument_stands_alone(program: Program, name: str) -> None:
+    code = program("import", "--database-url", "sqlite:///y.db", name)
+
+    assert code == 7
+    assert program.ran == [Import(database_url="sqlite:///y.db", source=name)]
+
+
+def test_an_argument_that_is_missing_is_asked_for_by_its_name(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = program("import")
+
+    assert code == 2
+    assert capsys.readouterr().err == (
+        "holdfast-store: the following arguments are required: SOURCE.\n"
+    )
+    assert program.ran == []
+
+
+def test_an_argument_cannot_come_from_the_environment(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = program("import", "-", HOLDFAST_STORE_SOURCE="a.jsonl")
+
+    assert code == 2
+    assert "HOLDFAST_STORE_SOURCE is not a setting of this service" in capsys.readouterr().err
+
+
+def test_help_shows_an_argument_by_its_name(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        program("import", "--help")
+
+    text = " ".join(capsys.readouterr().out.split())
+    assert "[--database-url VALUE] SOURCE" in text
+    assert "SOURCE The file to read: 100% of it; - for stdin." in text
 
 
 @pytest.mark.parametrize("command", [(), ("serve",)])

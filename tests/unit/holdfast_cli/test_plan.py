@@ -104,7 +104,7 @@ def test_debug_is_for_the_store_alone(free_ports: Iterator[int]) -> None:
 
 @pytest.mark.parametrize("url", [None, "sqlite:///other.db", "memory:"])
 def test_several_stores_need_a_database_server(url: str | None, free_ports: Iterator[int]) -> None:
-    with pytest.raises(UsageError, match="needs PostgreSQL, which this version"):
+    with pytest.raises(UsageError, match="needs PostgreSQL: name a database with --database-url"):
         plan(Options(stores=2, database_url=url), free_ports=free_ports)
 
 

@@ -94,6 +94,7 @@ def test_every_change_wakes_and_nothing_else_does() -> None:
     assert wake.is_set()
     wake.clear()
     known.put("WorkerGroup", group(version=4))
+    known.put("WorkerGroup", group(version=5))
     known.remove("WorkerGroup", group("other", version=9))
 
     assert not wake.is_set()

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace as with_
 
 from holdfast_operator.findings import Finding, decision, findings_of, findings_of_bad_spec, trouble
-from holdfast_operator.model import WorkerGroupStatus
+from holdfast_operator.model import Mode, WorkerGroupStatus
 from holdfast_operator.plan import (
     Limit,
     Observation,
@@ -107,10 +107,18 @@ def test_an_unknown_group_is_no_error_and_says_what_to_compare() -> None:
     empty = said(seen(nobody, replicas=0))["Ready"]
     running = said(seen(nobody, replicas=2, autoscaling=rules(least=2)))["Ready"]
 
-    assert (empty.status, empty.reason) == ("True", "GroupUnknown")
-    assert "as before the first promise" in empty.message
+    assert (empty.status, empty.reason) == ("True", "Idle")
+    assert "group wrokers waits for the first task. If there should be" in empty.message
+    assert (running.status, running.reason) == ("True", "GroupUnknown")
     assert "No worker has joined group wrokers, although 2 replicas are ready" in running.message
     assert "Compare spec.groups" in running.message
+
+
+@pytest.mark.parametrize("mode", ["Manual", "External"])
+def test_zero_replicas_by_order_do_not_claim_that_there_is_no_work(mode: Mode) -> None:
+    observation = seen(work(5), replicas=0, ordered=0, autoscaling=rules(mode=mode))
+
+    assert said(observation)["Ready"].message == "No replica is wanted."
 
 
 def test_a_store_that_is_away_makes_nothing_ready_and_keeps_the_replicas() -> None:
@@ -177,6 +185,15 @@ def test_numbers_and_sentences_alone_can_wait() -> None:
     assert before != more
     assert not differs_in_substance(before, more)
     assert differs_in_substance(before, grown)
+
+
+def test_a_limit_that_each_wave_of_a_queue_brings_and_takes_can_wait() -> None:
+    crest = settled(seen(work(25), replicas=3))
+    trough = settled(seen(work(15), replicas=3), before=crest)
+
+    assert condition_of(trough, "Limited") != condition_of(crest, "Limited")
+    assert not differs_in_substance(crest, trough)
+    assert differs_in_substance(crest, settled(seen(work(200), replicas=10), before=crest))
 
 
 def test_trouble_is_an_event_once_and_again_only_after_it_was_over() -> None:

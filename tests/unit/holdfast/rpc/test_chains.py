@@ -13,7 +13,7 @@ from holdfast.rpc.chains import Chains, Pending
 
 def add(chains: Chains, data: bytes = b"x", *, deadline: float = 10.0) -> Pending:
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    pending = Pending(chains.next_id(), data, deadline, future)
+    pending = Pending(chains.next_id(), [], data, deadline, future)
     chains.add(pending)
     return pending
 

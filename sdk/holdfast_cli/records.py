@@ -1,0 +1,92 @@
+"""`holdfast promises` and `holdfast tasks`: read a record by its id, settle it, let it go on."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from holdfast import DurablePromise, Resonate
+from holdfast.codec import describe_error
+from holdfast.errors import ResonateError
+from holdfast.tasks import DurableTask
+from holdfast_cli.errors import CommandFailed, UsageError
+from holdfast_cli.queues import address_of
+
+Act = Callable[[Resonate, str, Any], Awaitable[DurablePromise | DurableTask]]
+
+
+async def _get_promise(resonate: Resonate, promise_id: str, _value: object) -> DurablePromise:
+    return await resonate.promises.get(promise_id)
+
+
+async def _resolve(resonate: Resonate, promise_id: str, value: object) -> DurablePromise:
+    return await resonate.promises.resolve(promise_id, value)
+
+
+async def _reject(resonate: Resonate, promise_id: str, value: object) -> DurablePromise:
+    return await resonate.promises.reject(promise_id, value)
+
+
+async def _cancel(resonate: Resonate, promise_id: str, value: object) -> DurablePromise:
+    await (await resonate.get(promise_id)).cancel(value)
+    return await resonate.promises.get(promise_id)
+
+
+async def _get_task(resonate: Resonate, task_id: str, _value: object) -> DurableTask:
+    return await resonate.tasks.get(task_id)
+
+
+async def _halt(resonate: Resonate, task_id: str, reason: str | None) -> DurableTask:
+    await resonate.tasks.halt(task_id, reason)
+    return await resonate.tasks.get(task_id)
+
+
+async def _continue(resonate: Resonate, task_id: str, _value: object) -> DurableTask:
+    await resonate.tasks.continue_(task_id)
+    return await resonate.tasks.get(task_id)
+
+
+PROMISES: Mapping[str, tuple[Act, str, str | None]] = {
+    "get": (_get_promise, "show a promise", None),
+    "resolve": (_resolve, "give a promise its value", "value"),
+    "reject": (_reject, "reject a promise", "value"),
+    "cancel": (_cancel, "cancel a promise and what is attached to it", "value"),
+}
+"""By name: what is done, how that is described, and what can be given along."""
+
+TASKS: Mapping[str, tuple[Act, str, str | None]] = {
+    "get": (_get_task, "show the task of a promise", None),
+    "halt": (_halt, "give a task to nobody until it is continued", "reason"),
+    "continue": (_continue, "let a halted task go on", None),
+}
+
+
+def command(act: Act, record_id: str, *, given: object, store: str | None, data: Path) -> int:
+    """Do one thing to one record, and print how it stands then."""
+    url = address_of(data) if store is None else store
+    record = asyncio.run(_act(act, record_id, given, url))
+    print(json.dumps(asdict(record), indent=2, ensure_ascii=False, default=_plain))
+    return 0
+
+
+async def _act(act: Act, record_id: str, given: object, url: str) -> DurablePromise | DurableTask:
+    try:
+        resonate = Resonate(url, env={})
+    except ValueError as error:
+        raise UsageError(f"--store is {url!r}: {error}.") from error
+    try:
+        async with resonate:
+            return await act(resonate, record_id, given)
+    except ResonateError as error:
+        raise CommandFailed(f"{error} ({error.code}).") from error
+
+
+def read_value(text: str) -> object:
+    """Read a value that was typed as JSON; raise `ValueError`."""
+    return json.loads(text)
+
+
+def _plain(value: object) -> object:
+    return describe_error(value) if isinstance(value, BaseException) else str(value)
