@@ -6,10 +6,10 @@ PYTHON ?= $(or $(and $(wildcard .venv/requirements.lock),$(wildcard $(BIN)/pytho
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check bench fmt lock proto docs clean
+.PHONY: help setup demo test chart-test check bench fmt lock images crd proto docs dashboards postgres prometheus monitoring-test e2e e2e-short dev-cluster clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## create .venv with everything (another Python: PYTHON=/path/to/python3)
 
@@ -17,9 +17,9 @@ $(READY): requirements.lock pyproject.toml tools/setup.sh
 	@tools/setup.sh $(PYTHON)
 
 demo: $(READY) ## run an order through every service while its worker is killed
-	@$(BIN)/holdfast demo first-order
+	@$(BIN)/holdfast demo first-order || [ $$? -eq 141 ] # 141: as in `make demo | head`
 
-test: check ## check, then every test
+test: check prometheus postgres ## check, then every test
 	@$(BIN)/pytest
 
 check: $(READY) ## everything that needs no test run: format, lint, types, imports, drift
@@ -30,6 +30,32 @@ check: $(READY) ## everything that needs no test run: format, lint, types, impor
 	$(BIN)/buf lint
 	$(BIN)/python tools/gen_proto.py --check
 	$(BIN)/python tools/gen_docs.py --check
+	$(BIN)/python -m tools.gen_dashboards --check
+	$(BIN)/python tools/gen_crd.py --check
+	$(BIN)/python -m tools.gen_chart_docs --check
+	$(BIN)/python tools/gen_locks.py --check
+
+chart-test: $(READY) ## only the tests of the Helm charts, with each helm on PATH (helm, helm3)
+	@$(BIN)/pytest tests/chart
+
+monitoring-test: $(READY) prometheus ## only the tests of dashboards and alerts, with a real Prometheus
+	@$(BIN)/pytest tests/integration/monitoring
+
+e2e: $(READY) ## the end-to-end tests on a cluster: that of E2E_KUBECONFIG, or one made by kind
+	@E2E_REQUIRED=1 $(BIN)/pytest tests/e2e
+
+e2e-short: $(READY) ## of these install, helm test, an order and a job, scaling from zero, uninstall
+	@E2E_REQUIRED=1 $(BIN)/pytest tests/e2e/test_[1238]_*.py
+
+dev-cluster: $(READY) ## as `skaffold dev`, without Skaffold (elsewhere: REGISTRY=… NAMESPACE=… KEEP=1)
+	@$(BIN)/python -m tools.dev_cluster $(if $(REGISTRY),--registry '$(REGISTRY)') \
+	  $(if $(NAMESPACE),--namespace '$(NAMESPACE)') $(if $(KEEP),--keep)
+
+prometheus:
+	@tools/prometheus.sh
+
+postgres:
+	@tools/postgres.sh
 
 bench: $(READY) ## measure Holdfast beside the limits of this machine
 	@$(BIN)/python -m tests.bench
@@ -39,15 +65,26 @@ fmt: $(READY) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format
 	$(BIN)/buf format --write --path proto/holdfast
 
-lock: $(READY) ## resolve requirements.lock again (newest versions: UPGRADE=--upgrade)
+lock: $(READY) ## resolve requirements.lock and locks/ again (newest versions: UPGRADE=--upgrade)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 	  --no-annotate --custom-compile-command "make lock" $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(BIN)/python tools/gen_locks.py
+
+images: ## build the images with docker, podman or buildah (more flags: BUILD_FLAGS="…")
+	@tools/images.sh $(BUILD_FLAGS)
 
 proto: $(READY) ## generate sdk/holdfast/v1 from proto/
 	$(BIN)/python tools/gen_proto.py
 
-docs: $(READY) ## generate the reference pages of settings and metrics
+crd: $(READY) ## generate the CRD WorkerGroup and its reference page
+	$(BIN)/python tools/gen_crd.py
+
+dashboards: $(READY) ## generate the chart's Grafana dashboards
+	$(BIN)/python -m tools.gen_dashboards
+
+docs: $(READY) ## generate the reference pages of settings and metrics, and of the chart's values
 	$(BIN)/python tools/gen_docs.py
+	$(BIN)/python -m tools.gen_chart_docs
 
 clean: ## remove .venv, caches and build outputs
 	rm -rf .venv .cache .holdfast .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist

@@ -10,13 +10,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
 
 import holdfast_gateway.metrics  # noqa: F401 - defines its metrics by being imported
+import holdfast_operator.metrics  # noqa: F401 - as above
+from holdfast.prometheus import WorkerMetrics
 from holdfast_chassis.metrics import describe_build
 from holdfast_db.settings import DbSettings
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_operator.settings import OperatorSettings
 from holdfast_store.metrics import Metrics
 from holdfast_store.settings import StoreSettings
 from holdfast_worker.settings import WorkerSettings
@@ -28,6 +31,7 @@ SETTINGS: dict[str, type[object]] = {
     "gateway": GatewaySettings,
     "worker": WorkerSettings,
     "db": DbSettings,
+    "operator": OperatorSettings,
 }
 PROCESS_METRICS = ("process_", "python_")
 
@@ -79,8 +83,12 @@ def settings_page() -> str:
 def metrics_page() -> str:
     """Write every metric of every service as one page."""
     describe_build("any")
-    shared = [m for m in REGISTRY.collect() if not m.name.startswith("holdfast_gateway")]
+    ours = ("holdfast_gateway", "holdfast_operator")
+    shared = [m for m in REGISTRY.collect() if not m.name.startswith(ours)]
     gateway = [m for m in REGISTRY.collect() if m.name.startswith("holdfast_gateway")]
+    operator = [m for m in REGISTRY.collect() if m.name.startswith("holdfast_operator")]
+    worker = CollectorRegistry()
+    WorkerMetrics(group="any", slots=1, registry=worker)
     lines = [
         "# Metrics",
         "",
@@ -90,6 +98,8 @@ def metrics_page() -> str:
     for title, metrics in (
         ("holdfast-store", Metrics().collect()),
         ("holdfast-gateway", gateway),
+        ("holdfast-worker and holdfast-db", worker.collect()),
+        ("holdfast-operator", operator),
         ("Every process", (m for m in shared if not m.name.startswith(PROCESS_METRICS))),
     ):
         lines += ["", f"## {title}", "", "| Metric | Type | Meaning |", "|---|---|---|"]

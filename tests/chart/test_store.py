@@ -1,5 +1,6 @@
 """The store: one replica on a volume, or several on a database that hooks migrate first."""
 
+from holdfast.rpc.endpoints import parse_endpoints
 from tests.chart.charts import Helm, env_of
 
 
@@ -124,12 +125,35 @@ def test_the_store_is_found_by_one_name(helm: Helm) -> None:
 
 def test_a_stateful_set_has_the_headless_service_it_names(helm: Helm) -> None:
     rendered = helm.render()
-    headless = rendered.get("Service", "store-headless")
 
     assert (
         rendered.get("StatefulSet", "store")["spec"]["serviceName"] == "rel-holdfast-store-headless"
     )
-    assert headless["spec"]["clusterIP"] == "None"
-    # A monitor that selects by labels finds this Service as well.
-    assert {port["name"] for port in headless["spec"]["ports"]} == {"grpc"}
-    assert "store-headless" not in helm.render("database").of("Service")
+    assert "store-headless" in rendered.of("Service")
+
+
+def test_every_pod_of_the_store_is_found_by_one_name(helm: Helm) -> None:
+    for case in ("default", "database"):
+        rendered = helm.render(case)
+        headless = rendered.get("Service", "store-headless")["spec"]
+
+        assert headless["clusterIP"] == "None"
+        assert headless["selector"] == rendered.get("Service", "store")["spec"]["selector"]
+        # A monitor that selects by labels finds this Service as well.
+        assert {port["name"] for port in headless["ports"]} == {"grpc"}
+
+
+def test_the_operator_asks_each_of_several_stores_for_its_members(helm: Helm) -> None:
+    """Behind the Service alone it would see those of one, and scale down only by chance."""
+    name = "HOLDFAST_OPERATOR_STORE_URL"
+    one, several = (
+        env_of(helm.render(case).pod("Deployment/operator").main)[name]
+        for case in ("default", "database")
+    )
+
+    assert one == "grpc://rel-holdfast-store:50051"
+    assert several == f"{one},rel-holdfast-store-headless:50051"
+    assert [str(each) for each in parse_endpoints(several)] == [
+        one,
+        "grpc://rel-holdfast-store-headless:50051",
+    ]

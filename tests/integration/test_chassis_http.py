@@ -17,10 +17,14 @@ class Probed:
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] | None = {}
+        self.hanging: dict[str, str] = {}
         registry = CollectorRegistry()
         metrics.describe_build("store", registry=registry)
         self.server = HealthServer(
-            Address("127.0.0.1", 0), not_ready=self._not_ready, registry=registry
+            Address("127.0.0.1", 0),
+            not_ready=self._not_ready,
+            not_alive=lambda: self.hanging,
+            registry=registry,
         )
 
     async def ask(self, request: bytes) -> tuple[str, bytes]:
@@ -54,6 +58,15 @@ async def test_a_running_process_is_alive(probed: Probed) -> None:
     assert await probed.get("/health?verbose") == ("HTTP/1.1 200 OK", b'{"status": "alive"}')
 
 
+async def test_a_process_of_which_a_part_hangs_is_not_alive(probed: Probed) -> None:
+    probed.hanging = {"loop": "The loop hangs."}
+
+    status, body = await probed.get("/health")
+
+    assert status == "HTTP/1.1 503 Service Unavailable"
+    assert json.loads(body) == {"status": "not alive", "reasons": {"loop": "The loop hangs."}}
+
+
 async def test_readiness_gives_its_reasons(probed: Probed) -> None:
     assert (await probed.get("/ready"))[0] == "HTTP/1.1 200 OK"
 
@@ -77,7 +90,7 @@ async def test_metrics_are_exposed(probed: Probed) -> None:
     status, body = await probed.get("/metrics")
 
     assert status == "HTTP/1.1 200 OK"
-    assert b'holdfast_build_info{python="' in body
+    assert b'holdfast_build_info{component="' in body
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from holdfast_chassis.listen import Address
 from holdfast_operator.handlers import sign_in
 from holdfast_operator.kube import Kube
+from holdfast_operator.plan import Scale, Target
 from tests.integration.operator.conftest import Operated, kubeconfig
 from tests.integration.operator.fake_api import NAMESPACE, WORKER_GROUPS, FakeApi
 from tests.integration.operator.test_scaling import create
@@ -49,6 +50,19 @@ async def test_while_the_store_is_away_the_replicas_stay_and_the_status_says_so(
     assert reasons.count("StoreReachable") == 1
 
 
+async def test_an_order_is_obeyed_also_while_the_store_is_away(
+    api: FakeApi, operated: Operated
+) -> None:
+    await api.deployment(replicas=3)
+    await api.worker_group(mode="Manual", replicas=3)
+
+    async with operated(store_url="grpc://127.0.0.1:1"):
+        await api.wait_for(lambda: api.reason() == "Scaled")
+        await api.worker_group(mode="Manual", replicas=1)
+        await api.wait_for(lambda: api.replicas() == 1)
+        await api.wait_for(lambda: api.reason("StoreReachable") == "Unreachable")
+
+
 # Bad objects
 
 
@@ -67,6 +81,28 @@ async def test_a_missing_deployment_is_told_once_and_scaled_when_it_comes(
     assert "Create it, or correct spec.scaleTargetRef.name" in api.events[0]["message"]
     assert [e["reason"] for e in api.events] == ["TargetNotFound", "ScaledUp"]
     assert api.events[0]["type"] == "Warning"
+
+
+async def test_what_is_not_known_any_more_is_taken_out_of_the_status_once(
+    api: FakeApi, store: Served, operated: Operated
+) -> None:
+    await api.deployment(replicas=1)
+    await api.worker_group(min=1)
+
+    async with operated() as operator:
+        await api.wait_for(lambda: api.reason() == "GroupUnknown")
+        assert api.objects[WORKER_GROUPS]["w"]["status"]["desiredReplicas"] == 1
+        await api.delete("deployments", "w")
+        await api.wait_for(lambda: api.reason() == "TargetNotFound")
+        now_ms = operator.control._clock_ms()
+        before = api.asked("PATCH", "/status")
+        for hours in range(1, 20):
+            operator.control._clock_ms = lambda hours=hours: now_ms + hours * 3_600_000  # type: ignore[misc]
+            await operator.control.round()
+        after = api.asked("PATCH", "/status")
+
+    assert "desiredReplicas" not in api.objects[WORKER_GROUPS]["w"]["status"]
+    assert after == before
 
 
 async def test_of_two_worker_groups_for_one_target_the_older_wins(
@@ -113,7 +149,7 @@ async def test_a_status_that_somebody_changed_meanwhile_is_written_again(
     api.fail("PATCH", "/status", 409, times=3)
 
     async with operated():
-        await api.wait_for(lambda: api.reason() == "GroupUnknown")
+        await api.wait_for(lambda: api.reason() == "Idle")
 
     assert api.asked("GET", "workergroups/w") == 3
 
@@ -131,6 +167,74 @@ async def test_a_scale_that_meets_another_is_planned_anew(
         await api.wait_for(lambda: api.reason() == "Scaled")
 
     assert [event["reason"] for event in api.events] == ["ScaledUp"]
+
+
+async def test_while_somebody_elses_scaling_is_not_heard_of_the_api_server_is_not_pestered(
+    api: FakeApi, store: Served, operated: Operated
+) -> None:
+    await api.deployment()
+    await api.worker_group()
+
+    async with operated() as operator:
+        await api.wait_for(lambda: api.reason() == "Idle")
+        operator.eyes._seen = _forget
+        await api.put("deployments", "w", spec={"replicas": 3, "selector": {}})
+        now_ms = operator.control._clock_ms()
+        operator.control._clock_ms = lambda: now_ms  # no pause ever ends
+        await create(store, "a")
+        await api.wait_for(lambda: api.asked("GET", "workergroups/w") == 1)
+        for _ in range(20):
+            await operator.control.round()
+
+    assert api.asked("GET", "/scale") == 1
+    assert api.replicas() == 3
+
+
+async def test_a_status_that_an_older_schema_cuts_short_is_not_written_for_ever(
+    api: FakeApi, store: Served, operated: Operated
+) -> None:
+    """The definition is a chart of its own, and may be upgraded after the operator."""
+    api.unknown_status_fields = {"knownGroups"}
+    await api.deployment(replicas=1)
+    await api.worker_group(min=1, max=1)
+    await create(store, "a")
+
+    async with operated() as operator:
+        operator.control._status_interval_ms = 3_600_000
+        await api.wait_for(lambda: api.reason() == "Scaled")
+        await api.wait_for(lambda: api.watches == 2)
+        before = api.asked("PATCH", "/status")
+        for _ in range(20):
+            await operator.control.round()
+        after = api.asked("PATCH", "/status")
+
+    assert after == before
+
+
+async def test_a_look_that_hangs_keeps_no_other_worker_group_waiting(
+    api: FakeApi, store: Served, operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        await api.deployment(name)
+        await api.worker_group(name, target=name, groups=[name])
+
+    async with operated() as operator:
+        await api.wait_for(lambda: api.reason(name="b") == "Idle")
+        scale, hanging = operator.control._hands.scale, asyncio.Event()
+
+        async def hang_for_a(target: Target, wanted: Scale) -> bool:
+            if target.name == "a":
+                hanging.set()
+                await _never()
+            return await scale(target, wanted)
+
+        monkeypatch.setattr(operator.control._hands, "scale", hang_for_a)
+        await create(store, "one", group="a")
+        await hanging.wait()
+        await create(store, "two", group="b")
+        await api.wait_for(lambda: api.replicas("b") == 1)
+
+    assert api.replicas("a") == 0
 
 
 async def test_an_overloaded_api_server_is_left_alone_for_as_long_as_it_asks(
@@ -227,7 +331,7 @@ async def test_what_was_deleted_while_no_watch_stood_is_found_by_the_next_listin
         operator.eyes.watch = _never  # type: ignore[method-assign]
         operator.mirror.remove = _forget  # type: ignore[method-assign, assignment]
         await api.delete(WORKER_GROUPS, "w")
-        await api.wait_for(lambda: api.reason(name="younger") == "GroupUnknown")
+        await api.wait_for(lambda: api.reason(name="younger") == "Idle")
 
 
 async def _never() -> None:
@@ -246,7 +350,7 @@ async def test_an_api_server_that_was_away_finds_everything_going_on(
 
     async with operated():
         await api.wait_for(lambda: api.watches == 2)
-        await api.wait_for(lambda: api.reason() == "GroupUnknown")
+        await api.wait_for(lambda: api.reason() == "Idle")
         await api.down()
         await create(store, "a")
         await api.up()

@@ -37,7 +37,7 @@ async def test_the_first_promise_brings_a_replica(
     await api.worker_group()
 
     async with operated():
-        await api.wait_for(lambda: api.reason() == "GroupUnknown")
+        await api.wait_for(lambda: api.reason() == "Idle")
         await create(store, "a")
         await api.wait_for(lambda: api.replicas() == 1)
         await api.wait_for(lambda: api.reason() == "Scaled")
@@ -113,7 +113,7 @@ async def test_without_work_for_a_while_nothing_is_left(
         await api.wait_for(lambda: api.reason("Limited") == "AwaitingIdle")
         assert api.replicas() == 1
         await api.wait_for(lambda: api.replicas() == 0)
-        await api.wait_for(lambda: api.reason() == "GroupUnknown")
+        await api.wait_for(lambda: api.reason() == "Idle")
 
 
 async def test_a_group_that_was_known_once_is_idle_and_not_unknown(
@@ -129,9 +129,9 @@ async def test_a_group_that_was_known_once_is_idle_and_not_unknown(
         await settle(store, "a")
         await api.wait_for(lambda: api.replicas() == 0)
     async with operated():
-        await api.wait_for(lambda: "of group typo yet" in api.condition("Ready")["message"])
+        await api.wait_for(lambda: ": group typo waits for" in api.condition("Ready")["message"])
         await api.worker_group(groups=["g"])
-        await api.wait_for(lambda: api.reason() == "Idle")
+        await api.wait_for(lambda: "there is no work" in api.condition("Ready")["message"])
 
 
 async def test_a_restart_does_not_scale_down(
