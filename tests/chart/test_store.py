@@ -22,6 +22,15 @@ def test_sqlite_is_owned_by_the_one_pod_of_a_stateful_set(helm: Helm) -> None:
     ]
 
 
+def test_a_store_that_never_gets_ready_does_not_stand_in_the_way_of_the_next_one(
+    helm: Helm,
+) -> None:
+    """A StatefulSet that keeps an order waits for the pod that it should replace, for ever."""
+    store = helm.render().get("StatefulSet", "store")["spec"]
+
+    assert store["podManagementPolicy"] == "Parallel"
+
+
 def test_the_claim_template_holds_nothing_that_an_upgrade_changes(helm: Helm) -> None:
     """It is immutable: a label with the version would make every upgrade fail."""
     store = helm.render("own-workflows").get("StatefulSet", "store")["spec"]

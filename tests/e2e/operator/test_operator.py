@@ -66,7 +66,7 @@ async def test_replicas_go_from_zero_to_many_and_back_and_spare_who_is_busy(
 ) -> None:
     made.apply(made.deployment(), made.worker_group())
     async with made.operator() as log:
-        await made.until(lambda: made.ready_reason() == "GroupUnknown", "the first status")
+        await made.until(lambda: made.ready_reason() == "Idle", "the first status")
         began = time.monotonic()
         await create(made.store, "a")
         await made.until(lambda: made.replicas() == 1, "a replica for the first promise")
@@ -109,7 +109,7 @@ def _look_at_what_people_see(made: Rig) -> None:
 async def test_an_api_server_that_goes_away_is_found_again(made: Rig) -> None:
     made.apply(made.deployment(), made.worker_group())
     async with made.operator() as log:
-        await made.until(lambda: made.ready_reason() == "GroupUnknown", "the first status")
+        await made.until(lambda: made.ready_reason() == "Idle", "the first status")
         made.proxy.accepting = False
         made.proxy.cut()
         made.apply(made.worker_group("second", target="second"), made.deployment("second"))
