@@ -144,12 +144,11 @@ class Driver:
 
     async def _once(self, workload: Workload) -> None:
         number = next(self._numbers)
-        handle = await self._resonate.begin_rpc(
-            f"{self._run_id}/{workload.name}/{number}", workload.function, number, self._options
-        )
-        result = await handle.result(timeout=RESULT_SECONDS_MAX)
+        run_id = f"{self._run_id}/{workload.name}/{number}"
+        async with asyncio.timeout(RESULT_SECONDS_MAX):
+            result = await self._resonate.rpc(run_id, workload.function, number, self._options)
         if result != number + workload.adds:
-            raise WrongResult(f"{handle.id}: {result!r} instead of {number + workload.adds}")
+            raise WrongResult(f"{run_id}: {result!r} instead of {number + workload.adds}")
 
     async def measure(
         self, system: System, workload: Workload, *, in_flight: int, effort: Effort

@@ -88,21 +88,33 @@ class Connection:
     async def run(self) -> None:
         """Send and receive until the store ends the stream; raise `Broken` unless in good order."""
         self._wake.set()
-        writer = asyncio.create_task(self._write(), name="store-writer")
-        beat = asyncio.create_task(self._beat(), name="store-beat")
+        reader = asyncio.create_task(self._read(), name="store-reader")
+        running = {
+            reader,
+            asyncio.create_task(self._write(), name="store-writer"),
+            asyncio.create_task(self._beat(), name="store-beat"),
+        }
+        waited: set[asyncio.Task[None]] = running
         try:
-            while (message := await self._call.read()) is not grpc.aio.EOF:
-                for delivered, _ in enumerate(self._source.receive(message), start=1):
-                    if delivered % SLICE == 0:
-                        # What the first ones cause goes out while the rest is dealt with: without
-                        # a pause the store would have nothing to do until all of it is through.
-                        await asyncio.sleep(0)
+            while not reader.done():
+                # A stream whose writer died of a defect would look alive for ever, and say nothing.
+                ended, waited = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                for task in ended:
+                    task.result()
         except grpc.aio.AioRpcError as error:
             raise self._broken(error) from error
         finally:
-            for task in (writer, beat):
+            for task in running:
                 task.cancel()
-            await asyncio.gather(writer, beat, return_exceptions=True)
+            await asyncio.gather(*running, return_exceptions=True)
+
+    async def _read(self) -> None:
+        while (message := await self._call.read()) is not grpc.aio.EOF:
+            for delivered, _ in enumerate(self._source.receive(message), start=1):
+                if delivered % SLICE == 0:
+                    # What the first ones cause goes out while the rest is dealt with: without
+                    # a pause the store would have nothing to do until all of it is through.
+                    await asyncio.sleep(0)
 
     def wake(self) -> None:
         """Tell that there is something to send, or that the stream may be finished."""

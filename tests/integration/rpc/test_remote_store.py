@@ -419,6 +419,26 @@ async def test_a_receiver_that_breaks_does_not_end_the_stream(
 # Leaving
 
 
+async def test_a_stream_that_cannot_be_written_to_any_more_is_made_anew(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect in what is to be sent ends the stream, which would be silent for ever."""
+    async with join(served.url) as (store, _):
+        await store.submit([create("before")])
+        write = store.next_message
+
+        def break_once() -> bytes | None:
+            monkeypatch.setattr(store, "next_message", write)
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(store, "next_message", break_once)
+        answer = await until(store.submit([create("after")]))
+
+    (outcome,) = answer.outcomes
+    assert isinstance(outcome, Done)
+    assert outcome.created
+
+
 async def test_closing_sends_what_is_queued_and_waits_for_its_answers(served: Served) -> None:
     async with join(served.url) as (store, _):
         asked = [store.submit([create(f"p{n}")]) for n in range(500)]

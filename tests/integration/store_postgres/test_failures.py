@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from holdfast.core.records import Callback, Value
+from holdfast.core.records import Callback, Unblock, Value
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres_lane
+from holdfast_store.db import postgres, postgres_lane
 from holdfast_store.db.errors import UnsupportedDatabase
 from holdfast_store.db.postgres import PostgresStorage
 from holdfast_store.db.postgres_connections import Bounds
@@ -226,6 +226,23 @@ async def test_readers_that_broke_are_replaced(storage: PostgresStorage, postgre
                 await asyncio.sleep(0)  # the driver has not heard of it yet
             else:
                 break
+
+
+async def test_messages_are_dropped_by_as_many_statements_as_it_takes(
+    storage: PostgresStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for a million of them would run into its time-out, each time again."""
+    monkeypatch.setattr(postgres, "DROP_MAX", 3)
+    messages = [Unblock(promise_id="p", address=f"http://{n}", enqueued_at_ms=n) for n in range(9)]
+    await save(storage, promises_created=[promise("p")], unblocks=messages)
+    statements: list[str] = []
+    storage.on_statement = statements.append
+
+    dropped = await storage.drop_unblocks(before_ms=8)
+
+    assert (dropped, len(statements)) == (8, 3)
+    assert await storage.take_unblocks(["http://7"]) == []
+    assert await storage.take_unblocks(["http://8"]) == [promise("p")]
 
 
 async def test_rows_that_another_transaction_keeps_abort_this_one(
