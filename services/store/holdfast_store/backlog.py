@@ -14,9 +14,6 @@ from holdfast_store.storage import Behind
 LOOK_MAX = 1_024
 """Waiting tasks that one transaction may look at, of all groups together."""
 
-LOOK_MARGIN = 32
-"""Waiting tasks that are looked at beyond the room that there is: some may fit nobody."""
-
 Place = tuple[int, str]
 """Where a task waits in the queue of its group: since when, and its id."""
 
@@ -52,9 +49,25 @@ class Seen:
     """What a look found in one group."""
 
     count: int = 0
-    placed: int = 0
     last: Place = (0, "")
     """Where the last task that was found waits."""
+    placed: int = 0
+    met: int = 0
+    """How many were offered to members so far, in their order."""
+    passed_over: int = 0
+    """How many of them found nobody, up to the last one that was placed."""
+
+    def meet(self, *, placed: bool) -> None:
+        """Note the next task, and whether somebody took it."""
+        self.met += 1
+        if placed:
+            self.placed += 1
+            self.passed_over = self.met - self.placed
+
+    @property
+    def in_the_way(self) -> int:
+        """How many tasks a look must pass over to come as far again."""
+        return self.passed_over if self.placed else self.count
 
 
 @dataclass(slots=True)
@@ -65,6 +78,8 @@ class _Group:
     """Credits that came about and that the look has not used yet: it goes on while there are."""
     later: int = 0
     """Credits that came about behind the look's back: they are worth another one from the start."""
+    in_the_way: int = 0
+    """How many tasks the last look passed over: the next one reaches over them at once."""
     behind: Place | None = None
     """How far the look has come; `None` at the start."""
     under_way: bool = False
@@ -134,7 +149,7 @@ class Backlog:
             known = self._groups.pop(group)
             self._groups[group] = known  # those that had no turn come first next time
             if known.behind is None or known.front_next:
-                limit = oldest[group] = min(left, max(known.room, known.later) + LOOK_MARGIN)
+                limit = oldest[group] = min(left, max(known.room, known.later) + known.in_the_way)
             elif behind is None:
                 limit = left
                 behind = Behind(
@@ -161,6 +176,7 @@ class Backlog:
                 continue
             known.under_way = False
             found = seen.get(group, Seen())
+            known.in_the_way = found.in_the_way + (0 if group in looks.oldest else known.in_the_way)
             if known.behind is not None and group in looks.oldest:
                 self._looked_in_front(known, found)
             else:

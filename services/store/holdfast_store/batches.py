@@ -214,9 +214,10 @@ class Decider:
             if task is None or promise is None or task.queued_at_ms is None:
                 continue
             placed = self._members.place(task, promise)
+            if task_id in seen:
+                found = decided.seen[task.address.group]
+                found.meet(placed=not isinstance(placed, NotPlaced))
             if not isinstance(placed, NotPlaced):
-                if task_id in seen:
-                    decided.seen[task.address.group].placed += 1
                 self._hand_over(ws, task, placed, loaded.now_ms, decided)
             elif placed is NotPlaced.NO_MEMBER and self._drops:
                 # The retry timer brings the message back, as in stores that hold nothing (§0.4).

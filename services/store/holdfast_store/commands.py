@@ -139,9 +139,21 @@ def _target(name: str) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.rename(part, path)  # noqa: PTH104 - as it was opened
+        _sync_folder(path.parent)
     except BaseException:
         os.unlink(part)  # noqa: PTH108 - as above
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the new name on the disk as well."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 # Import

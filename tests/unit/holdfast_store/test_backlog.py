@@ -34,9 +34,10 @@ class Queue:
             seen.count += 1
             seen.last = (number, str(number))
             kind = self.tasks[number]
-            if kind == FITS and self.credits:
+            fits = kind == FITS and self.credits > 0
+            seen.meet(placed=fits)
+            if fits:
                 self.credits -= 1
-                seen.placed += 1
                 self.placed.append(number)
                 del self.tasks[number]
             elif kind != NOBODY:
@@ -59,9 +60,8 @@ def backlog() -> Backlog:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of ten tasks, three of them more than there is room for."""
+    """Pieces of ten tasks."""
     monkeypatch.setattr(backlog_module, "LOOK_MAX", 10)
-    monkeypatch.setattr(backlog_module, "LOOK_MARGIN", 3)
 
 
 @pytest.mark.parametrize("passed_over", [0, 3, 9, 10, 11, 1_000])
@@ -85,6 +85,37 @@ def test_no_look_passes_over_more_than_the_bound(backlog: Backlog) -> None:
     sizes = [size for look in queue.looks for size in look.groups().values()]
     assert max(sizes) == 10
     assert looks == 51, "each piece once, and one to find the end"
+
+
+def test_a_look_takes_no_more_than_there_is_room_for_while_everything_fits(
+    backlog: Backlog,
+) -> None:
+    """Each task that is looked at is loaded, with everything that belongs to it."""
+    queue = Queue(*[FITS] * 100, credits=3)
+    backlog.room_came("w", 3)
+    queue.run(backlog)
+    for _ in range(10):
+        queue.credits += 1
+        backlog.credits_returned("w", 1)
+        queue.run(backlog)
+
+    assert [look.oldest["w"] for look in queue.looks] == [3, *[1] * 10]
+
+
+def test_a_look_reaches_over_the_oldest_that_nobody_could_take(backlog: Backlog) -> None:
+    queue = Queue(*[NOBODY] * 4, *[FITS] * 100, credits=1)
+    backlog.room_came("w", 1)
+    queue.run(backlog)
+    backlog.starve("w")
+    queue.looks.clear()
+
+    for _ in range(3):
+        queue.credits += 1
+        backlog.credits_returned("w", 1)
+        queue.run(backlog)
+
+    assert queue.placed == [4, 5, 6, 7]
+    assert [look.oldest for look in queue.looks] == [{"w": 5}] * 3
 
 
 def test_a_look_that_found_nothing_is_not_repeated(backlog: Backlog) -> None:

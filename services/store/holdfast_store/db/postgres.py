@@ -32,6 +32,9 @@ READERS: Final = 2
 DOUBT_S: Final = 20.0
 """How long a commit whose answer was lost is asked after; meanwhile no batch runs."""
 
+DROP_MAX: Final = 10_000
+"""Messages that one statement drops: all at once may take longer than a statement may."""
+
 
 class PostgresStorage:
     """A database of promises on a PostgreSQL server.
@@ -129,9 +132,13 @@ class PostgresStorage:
         """Delete messages that nobody came for; answer how many."""
 
         async def drop(session: PostgresSession) -> int:
-            return len(await session.fetch(self._locking.unblocks_drop, before_ms))
+            return len(await session.fetch(self._locking.unblocks_drop, before_ms, DROP_MAX))
 
-        return await self._open_readers().run(drop)
+        dropped = last = await self._open_readers().run(drop)
+        while last == DROP_MAX:
+            last = await self._open_readers().run(drop)
+            dropped += last
+        return dropped
 
     # Reading
 

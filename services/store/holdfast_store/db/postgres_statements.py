@@ -66,7 +66,7 @@ class LockingStatements:
     unblocks_take: str
     """addresses → instant and promise id of the messages that it deletes."""
     unblocks_drop: str
-    """before_ms → a row for each message that it deletes."""
+    """before_ms, limit → a row for each message that it deletes, the oldest first."""
     mark: str
     """writer's id, number of the batch → the number; waits for a transaction that wrote one."""
     last_batch: str
@@ -143,13 +143,8 @@ def build(dialect: Postgres) -> LockingStatements:
         listener_insert=insert(listeners, *archived.LISTENER),
         unblock_insert=insert(outbox, *archived.UNBLOCK),
         schedule_insert=insert(schedules, *archived.SCHEDULE),
-        unblocks_take=text(
-            _unblocks_delete(dialect.among(outbox.c.address, "addresses")), "addresses"
-        ),
-        unblocks_drop=text(
-            _unblocks_delete(outbox.c.enqueued_at_ms < sa.bindparam("before_ms"), skip_locked=True),
-            "before_ms",
-        ),
+        unblocks_take=text(_unblocks_delete(_unblocks_to(dialect)), "addresses"),
+        unblocks_drop=text(_unblocks_delete(_unblocks_before()), "before_ms", "limit"),
         mark=text(_mark(dialect, replace=["batch", "seen_at_ms"]), "id", "batch"),
         last_batch=text(_mark(dialect, replace=["seen_at_ms"]), "id", "batch"),
         writers_forget=text(
@@ -328,22 +323,34 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
 
 # Messages and writers
 
+_UNBLOCK_KEY = (outbox.c.address, outbox.c.promise_id)
 
-def _unblocks_delete(
-    condition: sa.ColumnElement[bool], *, skip_locked: bool = False
-) -> sa.Executable:
+
+def _unblocks_to(dialect: Postgres) -> sa.Select[Any]:
     """Lock in the order of keys, as batches write, so that nobody waits in a circle."""
-    key = (outbox.c.address, outbox.c.promise_id)
-    taken = (
-        sa.select(*key)
-        .where(condition)
-        .order_by(*key)
-        .with_for_update(skip_locked=skip_locked)
-        .cte("taken")
+    return (
+        sa.select(*_UNBLOCK_KEY)
+        .where(dialect.among(outbox.c.address, "addresses"))
+        .order_by(*_UNBLOCK_KEY)
+        .with_for_update()
     )
+
+
+def _unblocks_before() -> sa.Select[Any]:
+    return (
+        sa.select(*_UNBLOCK_KEY)
+        .where(outbox.c.enqueued_at_ms < sa.bindparam("before_ms"))
+        .order_by(outbox.c.enqueued_at_ms)
+        .limit(sa.bindparam("limit"))
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _unblocks_delete(locked: sa.Select[Any]) -> sa.Executable:
+    taken = locked.cte("taken")
     return (
         sa.delete(outbox)
-        .where(outbox.c.address == taken.c.address, outbox.c.promise_id == taken.c.promise_id)
+        .where(*(column == taken.c[column.name] for column in _UNBLOCK_KEY))
         .returning(outbox.c.enqueued_at_ms, outbox.c.promise_id)
     )
 
