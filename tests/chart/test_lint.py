@@ -1,5 +1,6 @@
 """Both charts pass helm's own checks, whatever values they get, and belong to one version."""
 
+import shutil
 import tarfile
 import tomllib
 from pathlib import Path
@@ -57,18 +58,35 @@ def test_a_package_holds_what_templates_read_and_no_test_values(helm: Helm, tmp_
     assert not any(name.startswith("ci/") for name in names)
 
 
-def test_the_notes_name_the_objects_of_the_release(helm: Helm) -> None:
-    said = helm.run("install", "rel", str(CHART), "-n", "somewhere", "--dry-run=client")
-    _, _, notes = said.partition("NOTES:")
+def notes_of(helm: Helm, folder: Path, *options: str) -> str:
+    """Render the notes; without a cluster helm does that only for what is a manifest."""
+    chart = shutil.copytree(CHART, folder / "chart")
+    notes = chart / "templates" / "NOTES.txt"
+    text = notes.read_text()
+    manifest = (
+        '{{- define "notes" }}' + text + '{{ end -}}\nnotes: {{ include "notes" . | toJson }}'
+    )
+    (chart / "templates" / "notes.yaml").write_text(manifest)
+    notes.unlink()
+    only = ("--show-only", "templates/notes.yaml")
+    rendered: str = yaml.safe_load(helm.run("template", "rel", str(chart), *options, *only))[
+        "notes"
+    ]
+    return rendered
+
+
+def test_the_notes_name_the_objects_of_the_release(helm: Helm, tmp_path: Path) -> None:
+    notes = notes_of(helm, tmp_path, "-n", "somewhere")
 
     assert "kubectl -n somewhere port-forward service/rel-holdfast-gateway 8000:8000" in notes
     assert "curl -s http://127.0.0.1:8000/orders -H 'content-type: application/json'" in notes
     assert "helm test rel -n somewhere" in notes
 
 
-def test_the_notes_know_where_the_examples_are_mounted(helm: Helm) -> None:
-    said = helm.run(
-        *("install", "rel", str(CHART), "--dry-run=client"),
+def test_the_notes_know_where_the_examples_are_mounted(helm: Helm, tmp_path: Path) -> None:
+    said = notes_of(
+        helm,
+        tmp_path,
         *("--set", "gateway.settings.HOLDFAST_GATEWAY_APPS_PREFIX=/apps"),
         *("--set", "gateway.service.type=LoadBalancer", "--set", "networkPolicy.enabled=false"),
     )

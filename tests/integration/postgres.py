@@ -3,19 +3,19 @@
 It writes to the disk as one in earnest does: tests kill it and look for what it acknowledged.
 """
 
-import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 
@@ -26,7 +26,7 @@ VERSION_MIN: Final = 15
 START_S: Final = 60.0
 USER: Final = "holdfast"
 TEMPLATE: Final = "migrated"
-_PR_SET_PDEATHSIG: Final = 1
+LAUNCH: Final = Path(__file__).with_name("launch.py")
 _UNPRIVILEGED: Final = ("postgres", "nobody")
 
 SETTINGS: Final = {
@@ -103,12 +103,7 @@ class Server:
         assert self._process is None, "it runs"
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [self._programs / "postgres", "-D", self._data],
-                stdout=log,
-                stderr=log,
-                cwd="/",
-                preexec_fn=_end_with_the_tests,  # noqa: PLW1509 - no thread of ours holds a lock
-                **self._credentials(),
+                self._launch("postgres", "-D", str(self._data)), stdout=log, stderr=log, cwd="/"
             )
         deadline = time.monotonic() + START_S
         while (trouble := self._trouble()) is not None:
@@ -191,20 +186,21 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> None:
         ran = subprocess.run(
-            [self._programs / program, *arguments],
+            self._launch(program, *arguments),
             capture_output=True,
             text=True,
             check=False,
             cwd="/",
-            **self._credentials(),
         )
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
-    def _credentials(self) -> dict[str, Any]:
-        if self._account is None:
-            return {}
+    def _launch(self, program: str, *arguments: str) -> list[str]:
         account = self._account
-        return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        uid, gid = (
+            (os.geteuid(), os.getegid()) if account is None else (account.pw_uid, account.pw_gid)
+        )
+        command = (str(self._programs / program), *arguments)
+        return [sys.executable, "-S", str(LAUNCH), str(uid), str(gid), *command]
 
 
 def _take_over(url: str, *statements: str) -> None:
@@ -243,8 +239,3 @@ def _unprivileged() -> pwd.struct_passwd:
         except KeyError:
             continue
     raise PostgresMissing(f"PostgreSQL refuses root, and there is no user {_UNPRIVILEGED}")
-
-
-def _end_with_the_tests() -> None:
-    """Have the kernel stop the server when the tests die, however they die."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -294,9 +294,14 @@ class Engine:
         """Statistics of every group, or of the named ones; at most a second old."""
         return await self.statistics.queues(groups)
 
-    async def queues_changed(self) -> None:
-        """Return when the statistics may differ from what `queues` answered last."""
-        await self.statistics.changed()
+    @property
+    def queues_version(self) -> int:
+        """Which version of the statistics `queues` answered last."""
+        return self.statistics.version
+
+    async def queues_changed(self, *, since: int) -> None:
+        """Return when the statistics may differ from those of a version."""
+        await self.statistics.changed(since=since)
 
     # Background work
 

@@ -56,29 +56,38 @@ class Statistics:
         self._shown = _Shown(())
         self._read_at: float | None = None
         self._failed = False
-        self._dirty = asyncio.Event()
+        self._version = 0
+        self._news = asyncio.Event()
         self._reading = asyncio.Lock()
         self._unread = asyncio.Event()
         self._unread.set()
         self._unread_since: float | None = None
         self._reading_since: float | None = None
+        self.version = 0
+        """Which changes the numbers include; for `changed`."""
 
     def invalidate(self) -> None:
         """Learn that the numbers may have changed."""
-        self._dirty.set()
+        self._version += 1
+        self._news.set()
         self._unread.set()
         if self._unread_since is None:
             self._unread_since = monotonic()
 
-    async def changed(self) -> None:
-        """Return when the numbers may differ from what was read last."""
-        await self._dirty.wait()
+    async def changed(self, *, since: int) -> None:
+        """Return when the numbers may differ from those of a version.
+
+        Each watcher says what it has seen: what one of them reads must not hide the change from
+        another that sleeps meanwhile.
+        """
+        while self._version <= since:
+            self._news.clear()
+            await self._news.wait()
 
     async def queues(self, groups: Sequence[str] = ()) -> Sequence[Queue]:
         """Statistics of the named groups, zeros included, or of all that have work or workers."""
         async with self._reading:
             if self._is_old:
-                self._dirty.clear()
                 await self._read()
         names = groups or sorted(self._counts.keys() | self._members.groups())
         return [self._queue(name) for name in sorted(set(names))]
@@ -122,6 +131,7 @@ class Statistics:
         waiting, self._unread_since = self._unread_since, None
         self._reading_since = monotonic() if waiting is None else waiting
         self._unread.clear()
+        version = self._version
         try:
             counts = await self._storage.queue_counts(now_ms=self._clock())
             # In a thread, since there may be a group for each of a million callers.
@@ -135,6 +145,7 @@ class Statistics:
             self._reading_since = None
         self._counts = {c.group: c for c in counts}
         self._failed = False
+        self.version = version
         self._read_at = monotonic()
 
     def _queue(self, group: str) -> Queue:

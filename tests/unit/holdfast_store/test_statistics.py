@@ -150,16 +150,34 @@ async def test_readings_are_never_closer_than_a_second() -> None:
     assert storage.reads == 1
 
 
-async def test_a_reading_for_those_who_look_leaves_the_change_to_those_who_watch() -> None:
-    """A watcher that saw the numbers before the change must still be told."""
+async def test_what_one_watcher_reads_does_not_hide_a_change_from_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever saw the numbers before the change must still be told, even if it sleeps meanwhile."""
+    monkeypatch.setattr(statistics_module, "REFRESH_S", 0.0)
     statistics = statistics_of(Counted())
     await statistics.queues()
+    seen_by_the_sleeper = statistics.version
     statistics.invalidate()
 
     await statistics.refresh()
+    await statistics.queues()
 
     async with asyncio.timeout(5):
-        await statistics.changed()
+        await statistics.changed(since=seen_by_the_sleeper)
+
+
+async def test_a_watcher_that_saw_everything_waits() -> None:
+    statistics = statistics_of(Counted())
+    await statistics.queues()
+    statistics.invalidate()
+    watcher = asyncio.create_task(statistics.changed(since=statistics.version + 1))
+    await asyncio.sleep(0)
+
+    assert not watcher.done()
+    statistics.invalidate()
+    async with asyncio.timeout(5):
+        await watcher
 
 
 # The loop

@@ -69,11 +69,12 @@ class Admin:
         last: list[pb.Queue] | None = None
         while True:
             queues = await self._queues(groups, context)
+            seen = self._engine.queues_version
             if queues != last:
                 last = queues
                 yield pb.AdminWatchQueuesResponse(queues=queues)
             await asyncio.sleep(interval_ms / 1000)
-            await self._engine.queues_changed()
+            await self._engine.queues_changed(since=seen)
 
     async def list_members(
         self,

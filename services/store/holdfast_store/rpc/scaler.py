@@ -79,13 +79,14 @@ class Scaler:
         last: bool | None = None
         while True:
             active = await self._number(trigger, context) > 0
+            seen = self._engine.queues_version
             if active is not last:
                 last = active
                 yield pb.IsActiveResponse(result=active)
             # The numbers are read from the database once a second at most, however often they
             # change: asking faster than this would only repeat them.
             await asyncio.sleep(STREAM_PAUSE_S)
-            await self._engine.queues_changed()
+            await self._engine.queues_changed(since=seen)
 
     async def get_metric_spec(
         self, request: pb.ScaledObjectRef, context: Context
