@@ -20,7 +20,7 @@ from tests.integration.monitoring.prometheus import (
 from tests.integration.monitoring.system import System
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """A Prometheus that scrapes every process once a second, all under load."""
     program("prometheus")  # before anything is started in vain
@@ -38,7 +38,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
         yield prometheus
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def eventually(scraped: Prometheus) -> Eventually:
     """Ask until a series fits."""
     return partial(scraped.eventually, until_at=time.monotonic() + PATIENCE_S)
