@@ -292,7 +292,12 @@ async def test_a_stopping_gateway_ends_waiting_requests_with_an_answer(
         ("db", {"PID": "x" * 256}, 2, "must have at most 255 bytes"),
         ("worker", {"METRICS_LISTEN": "192.0.2.1:1"}, 1, "cannot be listened on"),
         ("db", {"DATABASE_URL": "mysql://x/y"}, 2, "needs the driver 'MySQLdb'"),
-        ("db", {"DATABASE_URL": "postgresql:///y?host=/nowhere"}, 1, "The database does not answer"),
+        (
+            "db",
+            {"DATABASE_URL": "postgresql:///y?host=/nowhere"},
+            1,
+            "The database does not answer",
+        ),
         ("db", {"DATABASE_URL": "nonsense"}, 2, "HOLDFAST_DB_DATABASE_URL is not usable"),
         ("db", {"DATABASE_URL": "sqlite:////nowhere/x.db"}, 1, "The database does not answer"),
         ("db", {"STORE_URL": "http://x"}, 2, "HOLDFAST_DB_STORE_URL is not usable"),
