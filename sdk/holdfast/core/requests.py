@@ -1,4 +1,4 @@
-"""The operations as data, and what they answer."""
+"""The operations as data, and what they answer; structs for the reason given in `records`."""
 
 from collections.abc import Mapping
 
@@ -16,13 +16,13 @@ from holdfast.core.records import (
 )
 
 
-class PromiseGet(Struct, frozen=True, kw_only=True):
+class PromiseGet(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for promise.get."""
 
     id: str
 
 
-class PromiseCreate(Struct, frozen=True, kw_only=True):
+class PromiseCreate(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for promise.create."""
 
     id: str
@@ -31,7 +31,7 @@ class PromiseCreate(Struct, frozen=True, kw_only=True):
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-class PromiseSettle(Struct, frozen=True, kw_only=True):
+class PromiseSettle(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for promise.settle."""
 
     id: str
@@ -39,7 +39,7 @@ class PromiseSettle(Struct, frozen=True, kw_only=True):
     value: Value = EMPTY
 
 
-class PromiseRecord(Struct, frozen=True, kw_only=True):
+class PromiseRecord(Struct, frozen=True, kw_only=True, gc=False):
     """Inside a fence: promise.create and promise.settle of one promise in one write (§13).
 
     It records what was over before it was announced. As with the two behind each other, a promise
@@ -56,27 +56,27 @@ class PromiseRecord(Struct, frozen=True, kw_only=True):
         return self.create.id
 
 
-class PromiseRegisterCallback(Struct, frozen=True, kw_only=True):
+class PromiseRegisterCallback(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for promise.register_callback."""
 
     awaited: str
     awaiter: str
 
 
-class PromiseRegisterListener(Struct, frozen=True, kw_only=True):
+class PromiseRegisterListener(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for promise.register_listener."""
 
     awaited: str
     address: str
 
 
-class TaskGet(Struct, frozen=True, kw_only=True):
+class TaskGet(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for task.get."""
 
     id: str
 
 
-class TaskCreate(Struct, frozen=True, kw_only=True):
+class TaskCreate(Struct, frozen=True, kw_only=True, gc=False):
     """task.create; `instance` is filled by the store for a request that came over a stream."""
 
     pid: str
@@ -86,7 +86,7 @@ class TaskCreate(Struct, frozen=True, kw_only=True):
     instance: str | None = None
 
 
-class TaskAcquire(Struct, frozen=True, kw_only=True):
+class TaskAcquire(Struct, frozen=True, kw_only=True, gc=False):
     """task.acquire; `instance` as in `TaskCreate`."""
 
     id: str
@@ -97,7 +97,7 @@ class TaskAcquire(Struct, frozen=True, kw_only=True):
     instance: str | None = None
 
 
-class TaskRelease(Struct, frozen=True, kw_only=True):
+class TaskRelease(Struct, frozen=True, kw_only=True, gc=False):
     """task.release, with the extensions of §13."""
 
     id: str
@@ -106,7 +106,7 @@ class TaskRelease(Struct, frozen=True, kw_only=True):
     reason: ReleaseReason | None = None
 
 
-class TaskFulfill(Struct, frozen=True, kw_only=True):
+class TaskFulfill(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for task.fulfill."""
 
     id: str
@@ -114,7 +114,7 @@ class TaskFulfill(Struct, frozen=True, kw_only=True):
     action: PromiseSettle
 
 
-class TaskSuspend(Struct, frozen=True, kw_only=True):
+class TaskSuspend(Struct, frozen=True, kw_only=True, gc=False):
     """task.suspend, with the wait mode of §13."""
 
     id: str
@@ -123,7 +123,7 @@ class TaskSuspend(Struct, frozen=True, kw_only=True):
     wait_mode: WaitMode = WaitMode.ANY
 
 
-class TaskFence(Struct, frozen=True, kw_only=True):
+class TaskFence(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for task.fence.
 
     With `required`, the chain ends behind a settle that finds the promise settled in another way:
@@ -137,21 +137,21 @@ class TaskFence(Struct, frozen=True, kw_only=True):
     required: bool = False
 
 
-class TaskRef(Struct, frozen=True, kw_only=True):
+class TaskRef(Struct, frozen=True, kw_only=True, gc=False):
     """One lease in a heartbeat."""
 
     id: str
     version: int
 
 
-class TaskHeartbeat(Struct, frozen=True, kw_only=True):
+class TaskHeartbeat(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for task.heartbeat."""
 
     pid: str
     tasks: tuple[TaskRef, ...] = ()
 
 
-class TaskHalt(Struct, frozen=True, kw_only=True):
+class TaskHalt(Struct, frozen=True, kw_only=True, gc=False):
     """task.halt; with `version` it is fenced like a release (§13, halt by a worker)."""
 
     id: str
@@ -159,7 +159,7 @@ class TaskHalt(Struct, frozen=True, kw_only=True):
     version: int | None = None
 
 
-class TaskContinue(Struct, frozen=True, kw_only=True):
+class TaskContinue(Struct, frozen=True, kw_only=True, gc=False):
     """Ask for task.continue."""
 
     id: str
@@ -184,7 +184,7 @@ Request = (
 )
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
+class Refusal(Struct, frozen=True, kw_only=True, gc=False):
     """An operation that changed nothing, and why.
 
     `status` is 400, 404, 409 or 422 when a rule decided it; 429, 500 and 503 come from the
@@ -196,7 +196,7 @@ class Refusal(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Done(Struct, frozen=True, kw_only=True):
+class Done(Struct, frozen=True, kw_only=True, gc=False):
     """An operation that was carried out, or had been before.
 
     Records are as they read at the operation's instant. `preload_of` asks whoever runs the
@@ -212,7 +212,7 @@ class Done(Struct, frozen=True, kw_only=True):
     preload: Preload | None = None
 
 
-class Skipped(Struct, frozen=True, kw_only=True):
+class Skipped(Struct, frozen=True, kw_only=True, gc=False):
     """An operation behind a refused one in its chain (§13)."""
 
 

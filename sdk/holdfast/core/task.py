@@ -42,7 +42,7 @@ from holdfast.core.validation import flaw_of_create, flaw_of_state
 from holdfast.core.working_set import WorkingSet
 
 
-class _Seen(Struct, frozen=True, kw_only=True):
+class _Seen(Struct, frozen=True, kw_only=True, gc=False):
     """A task as stored, as it reads now, and its promise."""
 
     stored: Task

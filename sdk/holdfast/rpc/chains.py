@@ -42,6 +42,7 @@ class Pending:
     ) -> None:
         self.correlation_id = correlation_id
         self.chain = chain
+        """What an answer in brief is read with."""
         self.data = data
         """A whole `ConnectRequest` with this chain alone."""
         self.deadline = deadline

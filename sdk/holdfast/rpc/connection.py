@@ -19,7 +19,7 @@ BEAT_S: Final = 3.0
 """A silent member says something this often: the store tells by it whether a stream that ended
 was closed by its peer, so that leases may be given to others at once, or cut on the way."""
 
-SLICE: Final = 16
+SLICE: Final = 32
 """Parts of a message that are dealt with in one turn of the event loop."""
 
 _BEAT: Final = b""  # a message without any field

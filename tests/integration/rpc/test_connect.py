@@ -154,6 +154,21 @@ async def test_members_are_bounded() -> None:
 # Chains
 
 
+@pytest.mark.parametrize("brief", [False, True])
+async def test_only_who_asked_for_brief_answers_is_spared_what_it_said(
+    stream: RawStream, *, brief: bool
+) -> None:
+    await stream.hello(brief=brief)
+
+    await stream.send(chains=[chain(1, create("a", data=b"1"))])
+
+    (answered,) = (await stream.read()).results
+    (made,) = answered.results
+    assert made.created
+    assert made.HasField("as_asked_at_ms") is brief
+    assert made.promise.param.data == (b"" if brief else b"1")
+
+
 async def test_a_chain_in_the_first_message_is_answered_after_the_welcome(
     stream: RawStream,
 ) -> None:

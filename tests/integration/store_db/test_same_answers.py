@@ -15,6 +15,7 @@ from holdfast.core.requests import (
     Done,
     Outcome,
     PromiseCreate,
+    PromiseRecord,
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
@@ -134,6 +135,11 @@ class Dice:
         state = self._random.choice([PromiseState.RESOLVED, PromiseState.REJECTED])
         return PromiseSettle(id=promise_id, state=state, value=Value(data=b"v"))
 
+    def _fence(self, task_id: str, version: int, now_ms: int) -> TaskFence:
+        create = self._create(now_ms, targeted=False)
+        record = PromiseRecord(create=create, state=PromiseState.RESOLVED, value=Value(data=b"r"))
+        return TaskFence(id=task_id, version=version, action=record if now_ms % 2 else create)
+
     def _request(self, now_ms: int) -> Request:  # noqa: PLR0911 - one arm per operation
         choose = self._random.choice
         one, other = choose(self._ids), choose(self._ids)
@@ -155,9 +161,7 @@ class Dice:
             case 7 | 8:
                 return TaskAcquire(id=one, version=version, pid=pid, ttl_ms=ttl_ms)
             case 9:
-                return TaskFence(
-                    id=one, version=version, action=self._create(now_ms, targeted=False)
-                )
+                return self._fence(one, version, now_ms)
             case 10 | 11:
                 awaited = self._random.sample([i for i in self._ids if i != one], 2)
                 actions = [PromiseRegisterCallback(awaited=i, awaiter=one) for i in awaited]

@@ -2,8 +2,10 @@
 
 import pytest
 
+from holdfast.core.profile import Profile
 from holdfast.core.records import DELAY, Promise, PromiseState
 from holdfast.core.requests import SKIPPED, PromiseGet, PromiseRecord, TaskFence
+from holdfast.core.validation import validate
 from tests.unit.holdfast.core.build import (
     EXT,
     code_of,
@@ -90,6 +92,17 @@ def test_a_flawed_record_makes_nothing(machine: Machine, flawed: PromiseRecord, 
 
     assert code_of(outcome.action) == code
     assert status_of(machine.do(PromiseGet(id="x.1"), now_ms=1)) == 404
+
+
+def test_the_door_refuses_a_record_that_is_out_of_shape() -> None:
+    small = Profile(value_bytes_max=4)
+
+    flaws = [
+        validate(fence("x", 1, action), small)
+        for action in (record("x.1", data="12345"), record("x.1", data="1234"), record(""))
+    ]
+
+    assert [flaw and flaw.code for flaw in flaws] == ["value_too_large", None, "invalid_text"]
 
 
 def test_a_record_needs_the_lease(machine: Machine) -> None:
