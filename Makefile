@@ -6,7 +6,7 @@ PYTHON ?= $(or $(and $(wildcard .venv/requirements.lock),$(wildcard $(BIN)/pytho
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test chart-test check bench fmt lock images crd proto docs dashboards postgres prometheus monitoring-test e2e e2e-short dev-cluster clean
+.PHONY: help setup demo test chart-test check chaos bench bench-peers bench-store fmt lock images crd proto docs dashboards chromium postgres prometheus monitoring-test e2e e2e-short dev-cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ $(READY): requirements.lock pyproject.toml tools/setup.sh
 demo: $(READY) ## run an order through every service while its worker is killed
 	@$(BIN)/holdfast demo first-order || [ $$? -eq 141 ] # 141: as in `make demo | head`
 
-test: check prometheus postgres ## check, then every test
+test: check prometheus postgres chromium ## check, then every test
 	@$(BIN)/pytest
 
 check: $(READY) ## everything that needs no test run: format, lint, types, imports, drift
@@ -44,8 +44,8 @@ monitoring-test: $(READY) prometheus ## only the tests of dashboards and alerts,
 e2e: $(READY) ## the end-to-end tests on a cluster: that of E2E_KUBECONFIG, or one made by kind
 	@E2E_REQUIRED=1 $(BIN)/pytest tests/e2e
 
-e2e-short: $(READY) ## of these install, helm test, an order and a job, scaling from zero, uninstall
-	@E2E_REQUIRED=1 $(BIN)/pytest tests/e2e/test_[1238]_*.py
+e2e-short: $(READY) ## of these install, helm test, an order and a job, scaling, PostgreSQL with an upgrade
+	@E2E_REQUIRED=1 $(BIN)/pytest tests/e2e/test_[1238]_*.py tests/e2e/test_9_postgresql.py
 
 dev-cluster: $(READY) ## as `skaffold dev`, without Skaffold (elsewhere: REGISTRY=… NAMESPACE=… KEEP=1)
 	@$(BIN)/python -m tools.dev_cluster $(if $(REGISTRY),--registry '$(REGISTRY)') \
@@ -57,8 +57,21 @@ prometheus:
 postgres:
 	@tools/postgres.sh
 
+chromium:
+	@tools/chromium.sh
+
+chaos: $(READY) postgres ## kill processes of three stores' system for ten minutes (SECONDS=600 SEED=… STORES=3)
+	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SEED),--seed '$(SEED)') \
+	  $(if $(STORES),--stores '$(STORES)') $(if $(KEEP),--keep '$(KEEP)')
+
 bench: $(READY) ## measure Holdfast beside the limits of this machine
 	@$(BIN)/python -m tests.bench
+
+bench-peers: $(READY) ## the same beside other systems, which come into .cache (needs npm)
+	@$(BIN)/python -m tests.bench.peers
+
+bench-store: $(READY) ## measure the store alone, on each kind of storage
+	@$(BIN)/python -m tests.bench.store
 
 fmt: $(READY) ## format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix-only

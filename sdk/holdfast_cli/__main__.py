@@ -2,11 +2,12 @@
 
 import argparse
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from holdfast_cli import dev, queues, records
 from holdfast_cli.demo import first_order, orders
@@ -15,6 +16,7 @@ from holdfast_cli.output import UNREAD, write_to_nowhere
 from holdfast_cli.plan import PORT_MAX, PROCESSES_MAX, Options
 
 PROGRAM = "holdfast"
+APPS_PORT = 3000  # as in the original examples
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,6 +46,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 # Every command by name, with the commands that it has of its own.
 COMMANDS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
+    "apps": {},
     "dev": {},
     "demo": {"first-order": {}, "orders": {}},
     "queues": {},
@@ -83,6 +86,7 @@ def _parser() -> "_Parser":
     parser.add_argument("--version", action="version", version=version)
     commands = _commands_of(parser)
     _add_dev(_add(commands, "dev", "run everything on this machine, until Ctrl-C"))
+    _add_apps(_add(commands, "apps", "run the example applications as one program, until Ctrl-C"))
     demo = _add(commands, "demo", "play a short story that ends by itself")
     _add_demos(_commands_of(demo))
     _add_queues(_add(commands, "queues", "show how much work waits for which worker group"))
@@ -105,6 +109,41 @@ def _add_demos(demos: "_Commands") -> None:
         "--gateway", metavar="URL", help="play against this gateway instead of starting one"
     )
     demo.set_defaults(run=lambda parsed: orders.command(crash=parsed.crash, gateway=parsed.gateway))
+
+
+def _add_apps(parser: "_Parser") -> None:
+    parser.add_argument(
+        "--port",
+        type=_integer(0, PORT_MAX),
+        default=_port_of_the_environment(),
+        metavar="N",
+        help="where to listen; 0 takes a free port (default: %(default)s, or PORT)",
+    )
+    parser.add_argument(
+        "--shop",
+        choices=("durable", "bus"),
+        default="durable",
+        help="what the shop's window is: a durable promise, or a step that listens to a bus in the"
+        " process, as in the original (default: %(default)s)",
+    )
+    parser.epilog = (
+        "The store is that of RESONATE_URL; without it, it is in the process: in the file that"
+        " RESONATE_EMBEDDED names, or in memory. The settings of gateway, worker and db worker"
+        " count, such as HOLDFAST_DB_DATABASE_URL."
+    )
+    parser.set_defaults(run=lambda parsed: _run_apps(port=parsed.port, shop=parsed.shop))
+
+
+def _run_apps(*, port: int, shop: Literal["durable", "bus"]) -> int:
+    # Here, because it loads the web framework, and other commands answer at once.
+    from holdfast_cli import apps  # noqa: PLC0415
+
+    return apps.command(port=port, shop_variant=shop)
+
+
+def _port_of_the_environment() -> int:
+    text = os.environ.get("PORT", "")
+    return int(text) if text.isascii() and text.isdigit() else APPS_PORT
 
 
 def _add_dev(parser: "_Parser") -> None:

@@ -111,7 +111,7 @@ def _hint(system: System, data: Path) -> str:
             f"    -d '{json.dumps(EXAMPLE_ORDER, separators=(',', ':'))}'",
             f"  curl -s {gateway}/orders/{EXAMPLE_ORDER['id']}/status",
             "",
-            f"All routes: {gateway}/schema",
+            f"Pages to try: {gateway}/reports and {gateway}/shop. All routes: {gateway}/schema",
         ]
     return "\n".join([*lines, f"Ctrl-C stops everything; what happened stays in {data}.", ""])
 

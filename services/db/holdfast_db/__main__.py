@@ -80,7 +80,9 @@ async def _serve(
 
     describe_build("db")
     attempts = _attempts_file(settings)
-    warehouse = outside.PretendOutside(delay_ms=settings.step_delay_ms, attempts=attempts)
+    warehouse = outside.PretendOutside(
+        delay_ms=settings.step_delay_ms, delay_factor=settings.delay_factor, attempts=attempts
+    )
     metrics = WorkerMetrics(group=settings.group, slots=settings.max_concurrency)
     resonate = Resonate(
         group=settings.group,

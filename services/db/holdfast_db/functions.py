@@ -6,6 +6,7 @@ checked before anything is read; an argument that can never work is refused with
 """
 
 import json
+import random
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,13 +18,14 @@ from holdfast import Context, Resonate
 from holdfast_db.database import reading
 from holdfast_db.outside import DEPENDENCY as OUTSIDE
 from holdfast_db.outside import Outside
-from holdfast_db.tables import accounts, charges, reservations, results
+from holdfast_db.tables import accounts, charges, purchases, reservations, results
 
 DATABASE: Final = "db.database"
 """Under this name functions find their Engine."""
 
 KEY_BYTES_MAX: Final = 1024
 CENTS_MAX: Final = 2**53 - 1
+ROWS: Final = range(1_000, 51_000)  # how many the pretended warehouse may find
 
 
 class InvalidArgument(ValueError):
@@ -139,12 +141,60 @@ def get_order(ctx: Context, order_id: str) -> dict[str, object]:
     }
 
 
+def query_warehouse(ctx: Context, kind: str, period: str) -> int:
+    """Count the rows of a report; the warehouse is pretended, and so is its answer."""
+    outside = _outside(ctx)
+    outside.enter(ctx, "db.queryWarehouse")
+    _check_key(kind, "type")
+    _check_key(period, "period")
+    report = ctx.origin_id.replace("/", " ")  # the id of a report is `report/<request id>`
+    outside.tell(f"[query]     {report} — querying {kind} data for {period}")
+    outside.take(1_200)
+    rows = random.choice(ROWS)  # noqa: S311 - nobody must not guess it
+    outside.tell(f"[query]     {report} — {rows:,} rows retrieved")
+    return rows
+
+
+def create_order(ctx: Context, key: str, item_id: str, order_id: str) -> str:
+    """Enter a purchase in the books; return the id of the order that counts, the first one."""
+    _outside(ctx).enter(ctx, "db.createOrder")
+    _check_key(order_id, "orderId")
+    return str(_decide_purchase(ctx, key, item_id, order_id).order_id)
+
+
+def release_item(ctx: Context, key: str, item_id: str) -> bool:
+    """Enter in the books that a purchase was taken back."""
+    _outside(ctx).enter(ctx, "db.releaseItem")
+    _decide_purchase(ctx, key, item_id, None)
+    return True
+
+
+def _decide_purchase(ctx: Context, key: str, item_id: str, order_id: str | None) -> Row[Any]:
+    _check_key(key, "key")
+    _check_key(item_id, "itemId")
+    with _database(ctx).begin() as connection:
+        row = _insert_once(
+            connection,
+            purchases,
+            key=key,
+            item_id=item_id,
+            order_id=order_id,
+            decided_at_ms=_now_ms(),
+        )
+    if (row.order_id is None) != (order_id is None):
+        raise InvalidArgument(f"the purchase {key} has been decided the other way before")
+    return row
+
+
 FUNCTIONS: Final[Mapping[str, Any]] = {
     "db.getAccount": get_account,
     "db.saveResult": save_result,
     "db.reserveInventory": reserve_inventory,
     "db.recordCharge": record_charge,
     "db.getOrder": get_order,
+    "db.queryWarehouse": query_warehouse,
+    "db.createOrder": create_order,
+    "db.releaseItem": release_item,
 }
 
 

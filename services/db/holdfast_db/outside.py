@@ -26,15 +26,25 @@ class Outside(Protocol):
     def ask_warehouse(self) -> None:
         """Take the time that the warehouse would take."""
 
+    def take(self, ms: int) -> None:
+        """Take the time that the original example takes here."""
+
     def tell(self, line: str) -> None:
         """Print a line for people to read, as the original examples do."""
 
 
 class PretendOutside:
-    """The `Outside` that ships: a latency, and a journal when there is one."""
+    """The `Outside` that ships: latencies, and a journal when there is one."""
 
-    def __init__(self, *, delay_ms: int = 0, attempts: AttemptsFile | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        delay_ms: int = 0,
+        delay_factor: float = 1,
+        attempts: AttemptsFile | None = None,
+    ) -> None:
         self._delay_ms = delay_ms
+        self._delay_factor = delay_factor
         self._attempts = attempts
 
     def enter(self, ctx: Context, step: str) -> None:
@@ -46,6 +56,10 @@ class PretendOutside:
         """Sleep; called on the function's own thread."""
         if self._delay_ms:
             time.sleep(self._delay_ms / 1000)
+
+    def take(self, ms: int) -> None:
+        """Sleep so many milliseconds times the factor; called on the function's own thread."""
+        time.sleep(ms * self._delay_factor / 1000)
 
     def tell(self, line: str) -> None:
         """Log the line."""

@@ -39,6 +39,11 @@ class DbSettings(ProcessSettings):
         doc="Pretend latency of the warehouse that db.reserveInventory stands for.",
         parse=integer(0, 600_000),
     )
+    delay_factor: float = setting(
+        1.0,
+        doc="How long the query of the report takes, in times of its original; 0: no time.",
+        parse=number(0, 1_000),
+    )
     attempts_file: str | None = setting(
         None, doc="A file to which each entered function appends one JSON line."
     )

@@ -36,3 +36,12 @@ charges = Table(
     Column("total_cents", BigInteger, nullable=False),
     Column("charged_at_ms", BigInteger, nullable=False),
 )
+
+purchases = Table(
+    "purchases",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("item_id", Text, nullable=False),
+    Column("order_id", Text),  # none: the purchase was cancelled
+    Column("decided_at_ms", BigInteger, nullable=False),
+)

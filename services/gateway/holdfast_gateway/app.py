@@ -12,7 +12,18 @@ from holdfast_gateway import errors, openapi
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.observe import Observed
 from holdfast_gateway.outcomes import Waits
-from holdfast_gateway.routes import jobs, orders, pages, webhooks
+from holdfast_gateway.routes import (
+    async_api,
+    jobs,
+    orders,
+    pages,
+    reports,
+    reports_page,
+    shop,
+    shop_page,
+    static,
+    webhooks,
+)
 from holdfast_gateway.settings import GatewaySettings
 
 
@@ -22,11 +33,13 @@ def create_app(
     *,
     waits: Waits | None = None,
     not_ready: Callable[[], Mapping[str, str]] = dict,
+    cancel_checkout: shop.Cancel = shop.resolve_cancel,
 ) -> ASGIApp:
     """Build the application around a client that somebody else starts and stops.
 
     `waits` lets the server end waiting requests when it stops; `not_ready` returns the reasons,
-    by short name, for which `/ready` answers 503.
+    by short name, for which `/ready` answers 503; `cancel_checkout` is how the shop's workflows in
+    this very process hear of a cancellation, where they do not wait for a promise.
     """
     gateway = Gateway(
         settings=settings,
@@ -37,7 +50,13 @@ def create_app(
     application = Litestar(
         route_handlers=[
             pages.routes(),
+            static.routes(),
+            reports_page.routes(),
+            shop_page.routes(cancel_checkout),
             orders.routes(settings.prefix_of("orders")),
+            *reports.routes(settings.prefix_of("reports")),
+            async_api.routes(settings.prefix_of("async")),
+            shop.routes(settings.prefix_of("shop"), cancel_checkout),
             jobs.routes(settings.prefix_of("jobs")),
             webhooks.routes(settings.prefix_of("jobs")),
         ],

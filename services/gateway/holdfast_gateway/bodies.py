@@ -1,4 +1,4 @@
-"""Request bodies: JSON and nothing else, decoded without ever answering with a stack trace."""
+"""Request bodies: JSON, and forms where pages send them; none is answered with a stack trace."""
 
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
@@ -13,6 +13,7 @@ T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 
 _JSON_TYPES: Final = ("application/json",)
+_FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 async def read_json(request: AnyRequest) -> object:
@@ -23,7 +24,7 @@ async def read_json(request: AnyRequest) -> object:
     body = await request.body()
     if not body.strip():
         return None
-    kind = (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
+    kind = _content_type(request)
     if kind not in _JSON_TYPES and not kind.endswith("+json"):
         shown = f"{kind!r}" if kind else "not given"
         raise Problem(
@@ -38,6 +39,20 @@ async def read_json(request: AnyRequest) -> object:
         raise malformed(f"The body is not JSON: {error}.") from error
     except RecursionError as error:
         raise malformed("The body is nested too deeply.") from error
+
+
+async def read_fields(request: AnyRequest) -> object:
+    """Return the fields of a form, or the body as JSON values; no body has no fields."""
+    if _content_type(request) in _FORM_TYPES:
+        form = (await request.form()).dict()
+        # A field that was sent twice stays a list, which fits where one value is asked for nowhere.
+        return {name: sent[0] if len(sent) == 1 else sent for name, sent in form.items()}
+    body = await read_json(request)
+    return {} if body is None else body
+
+
+def _content_type(request: AnyRequest) -> str:
+    return (request.headers.get("content-type") or "").partition(";")[0].strip().lower()
 
 
 def convert(value: object, kind: type[T]) -> T:

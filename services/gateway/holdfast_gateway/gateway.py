@@ -26,7 +26,8 @@ class Gateway:
         promise_id: str,
         workflow: str,
         *args: object,
-        refuse_conflict: bool,
+        target: str = WORKERS,
+        refuse_conflict: bool = False,
     ) -> None:
         """Start a workflow unless its promise exists; return once the promise is stored.
 
@@ -34,6 +35,6 @@ class Gateway:
         refuse an id that another call has used.
         """
         options = self.resonate.options(
-            target=WORKERS, on_conflict="raise" if refuse_conflict else "return"
+            target=target, on_conflict="raise" if refuse_conflict else "return"
         )
         await self.resonate.begin_rpc(promise_id, workflow, *args, options)

@@ -35,6 +35,7 @@ class ProblemDocument(msgspec.Struct, rename="camel"):
 
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
     400: "The request is malformed; nothing was started.",
+    401: "The signature is missing, wrong or too old; nothing was changed.",
     404: "There is no such promise.",
     409: "The id or key is in use by a different request, and the gateway refuses that.",
     413: "The body is too large.",
@@ -56,8 +57,11 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def json_body(*kinds: type) -> type[Operation]:
-    """Return the operation class of a route that reads one of these as its JSON body."""
+def json_body(*kinds: Any, is_form: bool = False) -> type[Operation]:  # noqa: ANN401 - any type
+    """Return the operation class of a route that reads one of these as its JSON body.
+
+    With `is_form` it takes the fields of a form as well.
+    """
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF + "{name}")
     inlined: Any = [_inline(schema, components) for schema in schemas]
     schema: Any = inlined[0] if len(inlined) == 1 else {"anyOf": inlined}
@@ -66,7 +70,10 @@ def json_body(*kinds: type) -> type[Operation]:
     class JsonBodyOperation(Operation):
         def __post_init__(self) -> None:
             media = OpenAPIMediaType(schema=schema)
-            self.request_body = RequestBody(content={"application/json": media}, required=True)
+            content = {"application/json": media}
+            if is_form:
+                content["application/x-www-form-urlencoded"] = media
+            self.request_body = RequestBody(content=content, required=True)
 
     return JsonBodyOperation
 

@@ -2,7 +2,10 @@
 
 import asyncio
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
+
+from litestar import Response
 
 from holdfast import DurablePromise, PromiseNotFound, Resonate
 from holdfast.core.records import SCOPE, TARGET, TIMER, PromiseState
@@ -101,6 +104,21 @@ def outcome_of(promise: DurablePromise) -> Outcome:
             return Rejected("canceled")
         case PromiseState.REJECTED_TIMEDOUT:
             return Rejected("timed out")
+
+
+def status_answer(
+    outcome: Outcome | None, *, processing: str = "processing"
+) -> Response[dict[str, Any]]:
+    """Answer how a workflow is getting on, in the words that the original examples share."""
+    match outcome:
+        case None:
+            return Response({"status": "not_found"}, status_code=HTTPStatus.NOT_FOUND)
+        case Processing():
+            return Response({"status": processing})
+        case Done(result):
+            return Response({"status": "done", "result": result})
+        case Rejected(error):
+            return Response({"status": "rejected", "error": error})
 
 
 def is_settled_from_outside(promise: DurablePromise) -> bool:

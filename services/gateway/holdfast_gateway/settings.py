@@ -45,6 +45,14 @@ class GatewaySettings(ProcessSettings):
     orders_refuse_conflicts: bool = setting(
         default=False, doc="Whether a known order id with a different body is answered 409."
     )
+    webhook_secret: str | None = setting(
+        None,
+        doc="What webhooks must be signed with, in X-Holdfast-Signature; unset: anybody may send.",
+        secret=True,
+    )
+    webhook_window_seconds: float = setting(
+        300.0, doc="How old a signed webhook may be.", parse=number(1, 86_400)
+    )
     body_bytes_max: int = setting(
         BODY_BYTES_MAX, doc="The largest request body.", parse=integer(1_024, 64 * 1024 * 1024)
     )

@@ -71,7 +71,9 @@ async def _serve(
 
     describe_build("worker")
     attempts = _attempts_file(settings)
-    outside = PretendOutside(delay_ms=settings.step_delay_ms, attempts=attempts)
+    outside = PretendOutside(
+        delay_ms=settings.step_delay_ms, delay_factor=settings.delay_factor, attempts=attempts
+    )
     group, *more = settings.groups
     metrics = WorkerMetrics(group=group, slots=settings.max_concurrency)
     resonate = Resonate(

@@ -23,15 +23,28 @@ class Outside(Protocol):
     def enter(self, ctx: Context, step: str) -> None:
         """Note that the body of a step begins, and take the time that its system would take."""
 
+    def take(self, ms: int) -> None:
+        """Take the time that the original example takes here."""
+
+    def now_ms(self) -> int:
+        """Read the clock: milliseconds since the epoch."""
+
     def tell(self, line: str) -> None:
         """Print a line for people to read, as the original examples do."""
 
 
 class PretendOutside:
-    """The `Outside` that ships: a latency, and a journal when there is one."""
+    """The `Outside` that ships: latencies, and a journal when there is one."""
 
-    def __init__(self, *, delay_ms: int = 0, attempts: AttemptsFile | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        delay_ms: int = 0,
+        delay_factor: float = 1,
+        attempts: AttemptsFile | None = None,
+    ) -> None:
         self._delay_ms = delay_ms
+        self._delay_factor = delay_factor
         self._attempts = attempts
 
     def enter(self, ctx: Context, step: str) -> None:
@@ -40,6 +53,14 @@ class PretendOutside:
             self._attempts.enter(ctx, step)
         if self._delay_ms:
             time.sleep(self._delay_ms / 1000)
+
+    def take(self, ms: int) -> None:
+        """Sleep so many milliseconds times the factor; called on the step's own thread."""
+        time.sleep(ms * self._delay_factor / 1000)
+
+    def now_ms(self) -> int:
+        """Read the machine's clock."""
+        return time.time_ns() // 1_000_000
 
     def tell(self, line: str) -> None:
         """Log the line."""

@@ -25,7 +25,13 @@ class WorkerSettings(ProcessSettings):
         parse=member_name,
     )
     modules: tuple[str, ...] = setting(
-        ("holdfast_worker.apps.orders", "holdfast_worker.apps.jobs"),
+        (
+            "holdfast_worker.apps.orders",
+            "holdfast_worker.apps.jobs",
+            "holdfast_worker.apps.reports",
+            "holdfast_worker.apps.async_api",
+            "holdfast_worker.apps.shop",
+        ),
         doc="Dotted modules whose `register(resonate)` is called at start.",
     )
     max_concurrency: int = setting(
@@ -45,6 +51,11 @@ class WorkerSettings(ProcessSettings):
         0,
         doc="Pretend latency of the outside systems that the example steps stand for.",
         parse=integer(0, 600_000),
+    )
+    delay_factor: float = setting(
+        1.0,
+        doc="How long the steps of report and shop take, in times of their originals; 0: no time.",
+        parse=number(0, 1_000),
     )
     attempts_file: str | None = setting(
         None, doc="A file to which each entered step of the examples appends one JSON line."

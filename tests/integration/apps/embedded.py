@@ -5,9 +5,10 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import httpx
+from litestar.types import ASGIApp
 from sqlalchemy import Engine, Table, select
 
 from holdfast import PromiseNotFound, Resonate
@@ -15,12 +16,20 @@ from holdfast_db import functions
 from holdfast_db.database import migrate, open_database
 from holdfast_db.outside import DEPENDENCY as DB_OUTSIDE
 from holdfast_gateway.app import create_app
+from holdfast_gateway.gateway import Gateway
+from holdfast_gateway.routes.shop import resolve_cancel
 from holdfast_gateway.settings import GatewaySettings
-from holdfast_worker.apps import jobs, orders
+from holdfast_worker.apps import async_api, jobs, orders, reports, shop, shop_bus
 from holdfast_worker.outside import DEPENDENCY as OUTSIDE
 from tests.integration.apps.world import World
 
 SECONDS_MAX = 20  # for a workflow to end; far more than any needs
+
+
+def client_of(app: Any) -> httpx.AsyncClient:
+    """Make an HTTP client of an application in this process."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
 
 class System:
@@ -37,16 +46,19 @@ class System:
         settings: GatewaySettings | None = None,
         application_url: str | None = None,
         register: Callable[[Resonate], None] = lambda _: None,
+        shop: Literal["durable", "bus"] = "durable",
     ) -> None:
         self._directory = directory
         self._application_url = application_url or f"sqlite:///{directory}/app.db"
         self.world = world
         self._settings = settings or GatewaySettings()
         self._register = register
+        self.shop = shop
         self._stack = AsyncExitStack()
         self.resonate: Resonate
         self.engine: Engine
         self.http: httpx.AsyncClient
+        self.app: ASGIApp
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -60,29 +72,39 @@ class System:
     ) -> None:
         await self._stack.aclose()
 
-    async def restart(self, *, groups: tuple[str, ...] = ("worker", "db")) -> None:
+    async def restart(
+        self, *, group: str = "workers", groups: tuple[str, ...] = ("worker", "db")
+    ) -> None:
         await self._stack.aclose()
-        await self._start(groups=groups)
+        await self._start(group=group, groups=groups)
 
-    async def _start(self, *, groups: tuple[str, ...] = ("worker", "db")) -> None:
+    async def _start(
+        self, *, group: str = "workers", groups: tuple[str, ...] = ("worker", "db")
+    ) -> None:
         self.engine = open_database(self._application_url)
         self._stack.callback(self.engine.dispose)
         migrate(self.engine)
         self.resonate = Resonate(
-            group="workers", groups=groups, embedded=self._directory / "store.db", env={}
+            group=group, groups=groups, embedded=self._directory / "store.db", env={}
         )
         self.resonate.set_dependency(OUTSIDE, self.world)
         self.resonate.set_dependency(DB_OUTSIDE, self.world)
         self.resonate.set_dependency(functions.DATABASE, self.engine)
-        orders.register(self.resonate)
-        jobs.register(self.resonate)
-        functions.register(self.resonate)
+        bus = shop_bus.CancelBus()
+        self.resonate.set_dependency(shop_bus.BUS, bus)
+        the_shop = shop_bus if self.shop == "bus" else shop
+        for module in (orders, jobs, reports, async_api, the_shop, functions):
+            module.register(self.resonate)
         self._register(self.resonate)
         await self.resonate.start()
         self._stack.push_async_callback(self.resonate.stop, 5.0)
-        app: Any = create_app(self._settings, self.resonate)
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+        async def tell_bus(_: Gateway, key: str) -> None:
+            bus.cancel(key)
+
+        cancel = tell_bus if self.shop == "bus" else resolve_cancel
+        self.app = create_app(self._settings, self.resonate, cancel_checkout=cancel)
+        self.http = client_of(self.app)
         await self._stack.enter_async_context(self.http)
 
     async def outcome(self, promise_id: str) -> object:

@@ -217,6 +217,38 @@ async def test_an_id_that_the_store_refuses_is_a_problem(system: System) -> None
     problem(answer, 400, "invalid_text")
 
 
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "code"),
+    [
+        (b"type=weather", "application/x-www-form-urlencoded", 400, "invalid_body"),
+        (b"period=", "application/x-www-form-urlencoded", 400, "invalid_body"),
+        (b"type=sales&type=inventory", "application/x-www-form-urlencoded", 400, "invalid_body"),
+        (b"type=%ff", "application/x-www-form-urlencoded", 400, "invalid_body"),
+        (b'{"type":7}', "application/json", 400, "invalid_body"),
+        (b"[]", "application/json", 400, "invalid_body"),
+        (b"{", "application/json", 400, "malformed_json"),
+        (b"x", "multipart/form-data", 400, "bad_request"),
+        (b"x", "text/plain", 415, "unsupported_media_type"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/reports", "/reports"])
+async def test_a_report_that_does_not_fit_is_not_begun(
+    system: System,
+    world: World,
+    path: str,
+    content: bytes,
+    content_type: str,
+    status: int,
+    code: str,
+) -> None:
+    headers = {"content-type": content_type}
+
+    answer = await system.http.post(path, content=content, headers=headers)
+
+    problem(answer, status, code)
+    assert world.entries == []
+
+
 @pytest.mark.parametrize("wait", ["", "-1", "61", "nan", "soon"])
 async def test_a_wait_out_of_range_is_refused(system: System, wait: str) -> None:
     answer = await system.http.get("/jobs/job/x", params={"wait": wait})
@@ -285,6 +317,16 @@ async def lost() -> AsyncIterator[httpx.AsyncClient]:
         ("POST", "/jobs/aggregate", {"accountIds": ["acct-1"]}),
         ("GET", "/jobs/job/00000000-0000-4000-8000-000000000000?wait=1", None),
         ("POST", "/webhooks/approval", {"promiseId": "approve/x", "approved": True}),
+        ("POST", "/api/reports", {"type": "sales"}),
+        ("GET", "/api/status/rpt_1", None),
+        ("GET", "/reports/rpt_1.csv", None),
+        ("GET", "/reports/progress/rpt_1", None),
+        ("POST", "/begin?id=one", {"n": 1}),
+        ("GET", "/wait?id=one", None),
+        ("POST", "/buy/buy-1", {"itemId": "mug"}),
+        ("POST", "/cancel/buy-1", None),
+        ("GET", "/status/buy-1", None),
+        ("GET", "/shop/progress/buy-1", None),
     ],
 )
 async def test_o10_without_a_store_nothing_is_accepted(

@@ -1,8 +1,8 @@
 """What the gateway says about itself: pages, probes, request ids, metrics."""
 
-import json
 import re
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 
 from holdfast_gateway.app import create_app
 from holdfast_gateway.settings import GatewaySettings
+from tests.integration.apps.curl import curl_request
 from tests.integration.apps.embedded import System
 from tests.integration.apps.world import World
 
@@ -27,14 +28,14 @@ async def test_the_index_lists_what_is_there(system: System) -> None:
 
 async def test_the_curl_lines_of_the_index_work(system: System) -> None:
     page = (await system.http.get("/")).text
-    bodies = re.findall(r"curl -X POST (\S+) .*? -d &#x27;(.*?)&#x27;", page)
+    lines = [unescape(line) for line in re.findall(r"<pre>(.*?)</pre>", page)]
 
-    answers = [
-        await system.http.post(url, json=json.loads(body.replace("&quot;", '"')))
-        for url, body in bodies
-    ]
+    codes = [(await system.http.send(curl_request(line))).status_code for line in lines]
 
-    assert [answer.status_code for answer in answers] == [202, 202, 404]  # no such job to approve
+    # There is no such job to approve or to look at, and no such report.
+    assert codes == [202, 200, 202, 404, 404, 200, 404, 200, 200, 200, 200, 200]
+    for promise_id in ("order/ord-1", "one", "checkout/buy-1"):
+        await system.outcome(promise_id)
 
 
 async def test_long_lines_of_the_index_wrap_instead_of_scrolling(system: System) -> None:
@@ -43,6 +44,42 @@ async def test_long_lines_of_the_index_wrap_instead_of_scrolling(system: System)
     (pre,) = re.findall(r"(?m)^pre \{(.*)\}$", style)
     assert "white-space: pre-wrap" in pre
     assert "overflow-wrap: anywhere" in pre  # a JSON body has no blanks to break at
+
+
+@pytest.mark.parametrize("path", ["/reports", "/shop"])
+async def test_pages_allow_scripts_of_their_own_only(system: System, path: str) -> None:
+    answer = await system.http.get(path)
+
+    assert "script-src 'self'" in answer.headers["content-security-policy"]
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert not re.search(r"<script(?! src=)|<style|style=| on[a-z]+=", answer.text)
+    sources = re.findall(r"""(?:src|href)=["'](/static/[^"']+)["']""", answer.text)
+    assert len(sources) == 3
+    for source in sources:
+        found = await system.http.get(source)
+        assert found.status_code == 200
+        assert "immutable" in found.headers["cache-control"]
+
+
+@pytest.mark.parametrize("name", ["none.js", "..%2F__init__.py", "%2Fetc%2Fpasswd"])
+async def test_only_files_for_browsers_are_served(system: System, name: str) -> None:
+    answer = await system.http.get(f"/static/{name}")
+
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "file_not_found"
+
+
+async def test_what_a_workflow_says_cannot_smuggle_markup_into_a_page(system: System) -> None:
+    markup = "<img src=x onerror=alert(1)>"
+    await system.resonate.promises.create("checkout/bad")
+    await system.resonate.promises.reject("checkout/bad", ValueError(markup))
+    await system.resonate.promises.create("report/bad")
+    await system.resonate.promises.reject("report/bad", ValueError(markup))
+
+    for path in ("/shop/progress/bad", "/reports/progress/bad", f"/shop/progress/{markup}"):
+        answer = await system.http.get(path)
+        assert answer.status_code == 200
+        assert "<img" not in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/schema"])
@@ -75,6 +112,14 @@ async def test_the_schema_describes_every_route(system: System) -> None:
         ("POST", "/jobs/aggregate"),
         ("GET", "/jobs/{job_id}"),
         ("POST", "/webhooks/{service}"),
+        ("POST", "/api/reports"),
+        ("GET", "/api/status/{report_id}"),
+        ("GET", "/reports/{file}"),
+        ("POST", "/begin"),
+        ("GET", "/wait"),
+        ("POST", "/buy/{key}"),
+        ("POST", "/cancel/{key}"),
+        ("GET", "/status/{key}"),
     }
     for method, path in operations:
         assert f"{method} {path}" in page

@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -82,3 +83,15 @@ async def test_steps_take_the_time_that_they_are_told_to() -> None:
     async with Resonate.local() as resonate:
         resonate.register(step)
         assert await resonate.run("x", step) >= 0.06
+
+
+@pytest.mark.parametrize("module", [holdfast_worker.outside, holdfast_db.outside])
+def test_what_takes_time_takes_it_as_often_as_the_factor_says(module: Any) -> None:
+    began = time.monotonic()
+    module.PretendOutside(delay_factor=0).take(600_000)
+    at_once = time.monotonic() - began
+    module.PretendOutside(delay_factor=0.1).take(300)
+    slowly = time.monotonic() - began - at_once
+
+    assert at_once < 10
+    assert slowly >= 0.03

@@ -2,14 +2,10 @@
 
 import asyncio
 import json
-import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -17,91 +13,15 @@ import pytest
 from holdfast import PromiseNotFound, Resonate
 from holdfast.rpc.admin import Admin
 from holdfast_cli.demo.journal import Journal
+from tests.integration.apps.processes import PORT_0, SECONDS_MAX, Start, get_until
 
-SECONDS_MAX = 20
 NOWHERE = "grpc://127.0.0.1:1"
-PORT_0 = "127.0.0.1:0"
 SERVICES = ("gateway", "worker", "db")
 ORDER = {
     "id": "ord-1",
     "items": [{"sku": "mug", "qty": 1, "price": 5}],
     "customer": {"id": "c", "email": "ada@example.com"},
 }
-
-
-async def get_until(
-    http: httpx.AsyncClient, url: str, is_met: Callable[[httpx.Response], bool]
-) -> httpx.Response:
-    """Ask again and again until an answer is as it should be; return that one."""
-    async with asyncio.timeout(SECONDS_MAX):
-        while True:
-            answer = await http.get(url)
-            if is_met(answer):
-                return answer
-            await asyncio.sleep(0.02)
-
-
-class Process:
-    """A service that was started; its settings come by environment only."""
-
-    def __init__(self, service: str, directory: Path, **settings: str) -> None:
-        self.prefix = f"HOLDFAST_{service.upper()}_"
-        self.log = directory / f"{service}.log"
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
-        given = {"METRICS_LISTEN": PORT_0, **settings}
-        with self.log.open("w") as log:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", f"holdfast_{service}", "serve"],
-                cwd=directory,
-                env={**inherited, **{self.prefix + k: v for k, v in given.items()}},
-                stdout=log,
-                stderr=log,
-            )
-
-    def events(self) -> list[dict[str, Any]]:
-        *lines, _ = self.log.read_text().split("\n")
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-    async def logged(self, event: str) -> dict[str, Any]:
-        """Return the first event of a name, once it has been logged."""
-        async with asyncio.timeout(SECONDS_MAX):
-            while True:
-                for each in self.events():
-                    if each["event"] == event:
-                        return each
-                assert self.popen.poll() is None, self.log.read_text()
-                await asyncio.sleep(0.02)
-
-    async def ready(self) -> None:
-        address = (await self.logged("metrics_listening"))["address"]
-        async with httpx.AsyncClient() as http:
-            await get_until(http, f"http://{address}/ready", lambda answer: answer.is_success)
-
-    async def exit_code(self) -> int:
-        return await asyncio.to_thread(self.popen.wait, SECONDS_MAX)
-
-
-Start = Callable[..., Process]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def start(service: str, **settings: str) -> Process:
-            process = Process(service, tmp_path, **settings)
-            stack.callback(process.popen.wait)
-            stack.callback(process.popen.kill)
-            return process
-
-        yield start
-
-
-@pytest.fixture
-async def store_url(start: Start, tmp_path: Path) -> str:
-    store = start("store", LISTEN=PORT_0, DATABASE_URL=f"sqlite:///{tmp_path}/store.db")
-    await store.ready()
-    return f"grpc://{(await store.logged('store_listening'))['address']}"
 
 
 async def waits_for_approval(store_url: str, job: str) -> None:

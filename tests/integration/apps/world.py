@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass
 
@@ -42,6 +43,12 @@ class World:
 
     def ask_warehouse(self) -> None:
         return
+
+    def take(self, ms: int) -> None:
+        return
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
 
     def tell(self, line: str) -> None:
         with self._changed:

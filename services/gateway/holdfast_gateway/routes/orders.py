@@ -1,6 +1,5 @@
 """Orders: accept one, tell how it is getting on."""
 
-import re
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -15,13 +14,11 @@ from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.errors import Problem
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import json_body, problems
-from holdfast_gateway.outcomes import Done, Processing, Rejected, read_outcome
-from holdfast_gateway.paths import id_from_path
+from holdfast_gateway.outcomes import read_outcome, status_answer
+from holdfast_gateway.paths import flaw_of_key, id_from_path, names_a_step
 
 INTEGER_MAX: Final = 2**53 - 1
 MISSING: Final = {"error": "Missing required order fields"}
-STEP_SUFFIX: Final = re.compile(r"\.([0-9]+|d[0-9a-f]{16})")
-"""How the ids of an order's steps end; an order of that name would be taken for a step."""
 
 
 class Item(msgspec.Struct):
@@ -85,17 +82,9 @@ async def order_status(
     """Read the promise; never wait."""
     found = id_from_path(order_id)
     outcome = None
-    if not _names_a_step(found):
+    if not names_a_step(found):
         outcome = await read_outcome(gateway.resonate, f"order/{found}")
-    match outcome:
-        case None:
-            return Response({"status": "not_found"}, status_code=HTTPStatus.NOT_FOUND)
-        case Processing():
-            return Response({"status": "processing"})
-        case Done(result):
-            return Response({"status": "done", "result": result})
-        case Rejected(error):
-            return Response({"status": "rejected", "error": error})
+    return status_answer(outcome)
 
 
 def routes(prefix: str) -> Router:
@@ -121,23 +110,14 @@ def _is_missing_something(value: object) -> bool:
     )
 
 
-def _names_a_step(order_id: str) -> bool:
-    _, dot, last = order_id.rpartition(".")
-    return STEP_SUFFIX.fullmatch(dot + last) is not None
-
-
 def _parse(value: object) -> Order:
     try:
         order = convert(value, Order)
         total = sum(item.price * item.qty for item in order.items)
         if total > INTEGER_MAX:
             raise invalid(f"The total is {total} cents; it must be at most {INTEGER_MAX}.")
-        if "\0" in order.id or order.id in {".", ".."}:
-            raise invalid("The id must not contain NUL and must not be a relative path.")
-        if _names_a_step(order.id):
-            raise invalid(
-                "The id must not end in a dot and a number: steps of an order are named like that."
-            )
+        if flaw := flaw_of_key(order.id):
+            raise invalid(f"The id {flaw}.")
     except Problem as problem:
         raise _with_error(problem) from problem
     return order

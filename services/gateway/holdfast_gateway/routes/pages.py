@@ -19,7 +19,10 @@ _ORDER = (
 async def index(request: Request[Any, Any, Any], gateway: NamedDependency[Gateway]) -> str:
     """Say what is here, with lines to paste."""
     base = str(request.base_url).rstrip("/")
-    orders, jobs = (base + gateway.settings.prefix_of(app) for app in ("orders", "jobs"))
+    orders, jobs, reports, async_api, shop = (
+        base + gateway.settings.prefix_of(app)
+        for app in ("orders", "jobs", "reports", "async", "shop")
+    )
     json = "-H 'content-type: application/json'"
     lines = {
         "Place an order": f"curl -X POST {orders}/orders {json} -d '{_ORDER}'",
@@ -30,6 +33,13 @@ async def index(request: Request[Any, Any, Any], gateway: NamedDependency[Gatewa
             ' -d \'{"promiseId":"approve/job/<uuid>","approved":true}\''
         ),
         "See its result": f"curl '{jobs}/jobs/job/<uuid>?wait=5'",
+        "Make a report": f"curl -X POST {reports}/api/reports -d type=sales -d period=2025-Q4",
+        "See how far it is": f"curl {reports}/api/status/rpt_<id>",
+        "Begin something": f"curl -X POST '{async_api}/begin?id=one' {json} -d '{{\"n\":1}}'",
+        "See whether it has ended": f"curl '{async_api}/wait?id=one'",
+        "Buy something": f'curl -X POST {shop}/buy/buy-1 {json} -d \'{{"itemId":"mug"}}\'',
+        "Cancel it within five seconds": f"curl -X POST {shop}/cancel/buy-1",
+        "See how it ended": f"curl {shop}/status/buy-1",
     }
     shown = "".join(
         f"<h2>{escape(title)}</h2><pre>{escape(line)}</pre>" for title, line in lines.items()
@@ -37,7 +47,8 @@ async def index(request: Request[Any, Any, Any], gateway: NamedDependency[Gatewa
     return page(
         "Holdfast",
         "<p>Functions that survive crashes. This gateway is REST in front of the promise store;"
-        ' <a href="/schema">/schema</a> describes every route.</p>' + shown,
+        ' <a href="/schema">/schema</a> describes every route; <a href="/reports">/reports</a> and'
+        ' <a href="/shop">/shop</a> are pages to try.</p>' + shown,
     )
 
 

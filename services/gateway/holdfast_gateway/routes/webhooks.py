@@ -1,5 +1,6 @@
 """Webhooks: the outside world settles a promise that a workflow waits for."""
 
+import time
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -15,6 +16,7 @@ from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import json_body, problems
 from holdfast_gateway.outcomes import is_settled_from_outside
 from holdfast_gateway.paths import id_from_path
+from holdfast_gateway.signatures import check_signature
 
 APPROVAL: Final = "approval"
 APPROVALS: Final = "approve/"
@@ -43,12 +45,15 @@ class Notice(msgspec.Struct, rename="camel"):
     summary="Settle a promise that a workflow waits for",
     description="The first answer counts; later ones are answered alike and change nothing.",
     operation_class=json_body(Approval, Notice),
-    responses=problems(400, 404, 413, 415, 503),
+    responses=problems(400, 401, 404, 413, 415, 503),
 )
 async def settle(
     service: FromPath[str], request: AnyRequest, gateway: NamedDependency[Gateway]
 ) -> None:
     """Resolve the promise that the body names."""
+    if secret := gateway.settings.webhook_secret:
+        window = gateway.settings.webhook_window_seconds
+        await check_signature(request, secret, window_seconds=window, now=time.time())
     value = await read_json(request)
     if id_from_path(service) == APPROVAL:
         approval = convert(value, Approval)
