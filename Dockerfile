@@ -1,4 +1,5 @@
-# The images of Holdfast, one target each: store, gateway, worker, db, operator, e2e.
+# The images of Holdfast, one target each: store, gateway, worker, db, operator, and for tests e2e
+# and postgresql.
 #
 #   docker build --target store -t holdfast-store:0.1.0 .
 #
@@ -194,6 +195,36 @@ COPY --from=e2e-sources /app /app
 ARG VERSION REVISION CREATED
 LABEL org.opencontainers.image.title="holdfast-e2e" \
     org.opencontainers.image.description="Checks of a running Holdfast, from inside its cluster" \
+    org.opencontainers.image.version="$VERSION" \
+    org.opencontainers.image.revision="$REVISION" \
+    org.opencontainers.image.created="$CREATED"
+
+# Debian's PostgreSQL, as the chart dev-postgresql starts it, which says what is done in the
+# containers: for development and tests, where nobody has a database at hand. It comes without the
+# compiler of queries, which is half of it and of no use here. SIGINT ends it with its clients still
+# connected; on SIGTERM it would wait for them.
+FROM ${BASE_IMAGE} AS postgresql
+RUN install -d /etc/postgresql-common \
+    && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \
+    && apt-get update -q \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends postgresql \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
+        /usr/lib/postgresql/*/lib/llvmjit* /usr/lib/postgresql/*/lib/bitcode \
+        /usr/lib/*/libLLVM* /usr/lib/*/libz3* \
+    && ln -s /usr/lib/postgresql/*/bin /usr/lib/postgresql/bin \
+    && echo 'holdfast:x:10001:10001:Holdfast:/tmp:/usr/sbin/nologin' >>/etc/passwd \
+    && echo 'holdfast:x:10001:' >>/etc/group \
+    && install -d -m 0750 -o 10001 -g 10001 /data
+ENV PATH=/usr/lib/postgresql/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PGDATA=/data/postgresql
+EXPOSE 5432
+STOPSIGNAL SIGINT
+USER 10001:10001
+ENTRYPOINT ["postgres"]
+ARG VERSION REVISION CREATED
+LABEL org.opencontainers.image.title="holdfast-postgresql" \
+    org.opencontainers.image.description="PostgreSQL for development and tests of Holdfast" \
+    org.opencontainers.image.licenses="PostgreSQL" \
     org.opencontainers.image.version="$VERSION" \
     org.opencontainers.image.revision="$REVISION" \
     org.opencontainers.image.created="$CREATED"

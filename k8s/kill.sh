@@ -13,16 +13,17 @@ set -eu
 [ $# -gt 0 ] || { sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 # An idle process does not use CPU time: it is asked for its metrics until it is gone, and this
-# program with it.
+# program with it. PostgreSQL has none, but a process begins for whoever comes.
 program='
 import resource, time, urllib.request
 resource.prlimit(1, resource.RLIMIT_CPU, (0, 0))
 deadline = time.monotonic() + 30
 while time.monotonic() < deadline:
-    try:
-        urllib.request.urlopen("http://127.0.0.1:9090/metrics", timeout=1).read()
-    except OSError:
-        pass
+    for port in (9090, 5432):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=1).read()
+        except OSError:
+            pass
 '
 pods=$(kubectl get pods "$@" --no-headers --output custom-columns=:.metadata.namespace,:.metadata.name)
 [ -n "$pods" ] || { echo "kill: there is no such pod" >&2; exit 1; }

@@ -2,7 +2,7 @@
 # Build the images of Holdfast with docker, podman or buildah, whichever is there; print their sizes.
 # Called by `make images`. Arguments go to every build; these may be set:
 #   ENGINE=podman          instead of the first of the three that answers
-#   PARTS="store worker"   instead of all
+#   PARTS="store worker"   instead of all; `postgresql`, for development, only where it is named
 #   REGISTRY=example.org/team TAG=1.0    the names become example.org/team/holdfast-store:1.0
 set -eu
 

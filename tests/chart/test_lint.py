@@ -40,7 +40,7 @@ def test_no_two_objects_have_one_name(helm: Helm, case: str) -> None:
 def test_charts_have_the_version_of_the_product() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
-    for chart in (CHART, CRDS):
+    for chart in (CHART, CRDS, ROOT / "charts" / "dev-postgresql"):
         described = yaml.safe_load((chart / "Chart.yaml").read_text())
         assert (described["version"], described["appVersion"]) == (version, version)
 

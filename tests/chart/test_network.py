@@ -79,8 +79,12 @@ def _fits(peer: Any, place: Place) -> bool:
 
 
 def _matches(selector: Any, labels: Mapping[str, str]) -> bool:
-    assert selector.keys() <= {"matchLabels"}, "this small judge knows no expressions"
-    return bool(selector.get("matchLabels", {}).items() <= labels.items())
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
+    expressions = selector.get("matchExpressions", [])
+    assert all(each["operator"] == "In" for each in expressions), "this small judge knows no other"
+    return bool(selector.get("matchLabels", {}).items() <= labels.items()) and all(
+        labels.get(each["key"]) in each["values"] for each in expressions
+    )
 
 
 def _has_port(ports: list[Any] | None, port: int) -> bool:
@@ -191,6 +195,21 @@ def test_steps_reach_the_outside_systems_that_the_values_name(helm: Helm) -> Non
     assert may(rendered, place(rendered, "Deployment/payments"), bank, 443)
     assert not may(rendered, place(rendered, "Deployment/payments"), OUTSIDE, 443)
     assert not may(rendered, place(rendered, "Deployment/reports"), bank, 443)
+
+
+def test_dns_is_asked_at_its_ports_and_at_no_other(helm: Helm) -> None:
+    """Policies see the pods behind a Service, whose ports need not be those of the Service."""
+    openshift = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "dns"}}}
+    values = {"networkPolicy": {"dnsTo": [openshift], "dnsPorts": [5353]}}
+    usual, other = helm.render("database"), helm.render("database", values)
+
+    for owner in ("Deployment/store", "Deployment/gateway", "Job/migrate", "Pod/test-order"):
+        here = place(usual, owner)
+        assert may(usual, here, RESOLVER, DNS)
+        assert not may(usual, here, RESOLVER, 443)
+        assert may(other, here, Place(namespace="dns"), 5353)
+        assert not may(other, here, Place(namespace="dns"), DNS)
+        assert not may(other, here, RESOLVER, DNS)
 
 
 def test_a_pod_of_the_release_that_nothing_provides_for_is_shut_in(helm: Helm) -> None:

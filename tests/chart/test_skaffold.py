@@ -5,22 +5,29 @@ from collections.abc import Mapping
 import pytest
 import yaml
 
-from tests.chart.charts import ROOT, Helm, Manifests
+from tests.chart.charts import ROOT, Helm, Manifests, Object
 from tools.skaffold import Skaffold, read
 
 DIGEST = "@sha256:" + "0" * 64
 
 
 def rendered(helm: Helm, *profiles: str) -> Manifests:
-    """Render the main release as Skaffold does, with a full name for each image."""
+    """Render every release but the CRDs as Skaffold does, with a full name for each image."""
     skaffold = read(ROOT, profiles=profiles, environ={})
-    arguments = skaffold.releases[1].helm_arguments(_images(skaffold))
-    paths = [str(ROOT / a) if (ROOT / a).exists() else a for a in arguments]
-    text = helm.run("template", *paths, "--namespace", "somewhere")
-    return Manifests(tuple(each for each in yaml.safe_load_all(text) if each))
+    objects: list[Object] = []
+    for release in skaffold.releases[1:]:
+        arguments = release.helm_arguments(_images(skaffold))
+        paths = [str(ROOT / a) if (ROOT / a).exists() else a for a in arguments if a != "--wait"]
+        text = helm.run("template", *paths, "--namespace", "somewhere")
+        objects += [each for each in yaml.safe_load_all(text) if each]
+    return Manifests(tuple(objects))
 
 
-@pytest.mark.parametrize("profiles", [(), ("dev",), ("observability",), ("ci",)], ids=str)
+@pytest.mark.parametrize(
+    "profiles",
+    [(), ("dev",), ("observability",), ("ci",), ("postgresql",), ("ci", "postgresql")],
+    ids=str,
+)
 def test_every_pod_runs_an_image_that_was_built(helm: Helm, profiles: tuple[str, ...]) -> None:
     skaffold = read(ROOT, profiles=profiles, environ={})
     images = set(_images(skaffold).values())

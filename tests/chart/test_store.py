@@ -1,5 +1,7 @@
 """The store: one replica on a volume, or several on a database that hooks migrate first."""
 
+import pytest
+
 from holdfast.rpc.endpoints import parse_endpoints
 from tests.chart.charts import Helm, env_of
 
@@ -105,6 +107,29 @@ def test_a_database_is_migrated_before_anything_else_of_the_release(helm: Helm) 
     assert weights["NetworkPolicy"] < weights["Job"]
 
 
+def test_tables_are_contracted_on_demand_when_the_old_stores_are_gone(helm: Helm) -> None:
+    """Before that they would still be in use; and nobody could go back."""
+    values = {"store": {"migration": {"contract": True}}}
+    rendered = helm.render("database", values)
+    (owned,) = helm.render(values=values).pod("StatefulSet/store").spec["initContainers"]
+
+    assert helm.render("database").of("Job").keys() == {"migrate"}
+    first, then = rendered.get("Job", "migrate"), rendered.get("Job", "contract")
+    assert rendered.pod("Job/migrate").main["args"] == ["migrate"]
+    assert first["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    assert rendered.pod("Job/contract").main["args"] == ["migrate", "--contract"]
+    assert then["metadata"]["annotations"]["helm.sh/hook"] == "post-upgrade"
+    # Account and policy of the first Job are gone by then.
+    for kind in ("ServiceAccount", "NetworkPolicy"):
+        hook = rendered.get(kind, "migrate")["metadata"]["annotations"]["helm.sh/hook"]
+        assert hook == "pre-install,pre-upgrade,post-upgrade"
+    assert rendered.pod("Job/contract").labels == rendered.pod("Job/migrate").labels
+    # While old stores still end it fails, with the code for what cannot be, and is tried again.
+    assert "podFailurePolicy" not in then["spec"]
+    # One pod owns a SQLite file: the old one has ended.
+    assert owned["args"] == ["migrate", "--contract"]
+
+
 def test_a_migration_that_fails_is_tried_again_and_given_up(helm: Helm) -> None:
     rendered = helm.render("database")
     job = rendered.get("Job", "migrate")["spec"]
@@ -112,6 +137,9 @@ def test_a_migration_that_fails_is_tried_again_and_given_up(helm: Helm) -> None:
     assert (job["backoffLimit"], job["activeDeadlineSeconds"]) == (3, 600)
     assert job["ttlSecondsAfterFinished"] == 86_400
     assert job["template"]["spec"]["restartPolicy"] == "Never"
+    (rule,) = job["podFailurePolicy"]["rules"]
+    assert (rule["action"], rule["onExitCodes"]["values"]) == ("FailJob", [2])
+    assert rule["onExitCodes"]["containerName"] == rendered.pod("Job/migrate").main["name"]
     account = rendered.get("ServiceAccount", "migrate")["metadata"]
     assert account["annotations"]["example.com/role"] == "migrations"
     assert rendered.pod("Job/migrate").spec["serviceAccountName"] == account["name"]
@@ -152,11 +180,15 @@ def test_every_pod_of_the_store_is_found_by_one_name(helm: Helm) -> None:
         assert {port["name"] for port in headless["ports"]} == {"grpc"}
 
 
-def test_the_operator_asks_each_of_several_stores_for_its_members(helm: Helm) -> None:
-    """Behind the Service alone it would see those of one, and scale down only by chance."""
-    name = "HOLDFAST_OPERATOR_STORE_URL"
+@pytest.mark.parametrize(
+    ("owner", "program"),
+    [("operator", "operator"), ("gateway", "gateway"), ("workers", "worker"), ("db", "db")],
+)
+def test_everybody_finds_each_of_several_stores(helm: Helm, owner: str, program: str) -> None:
+    """Behind the Service alone the operator sees the members of one, and others crowd there."""
+    name = f"HOLDFAST_{program.upper()}_STORE_URL"
     one, several = (
-        env_of(helm.render(case).pod("Deployment/operator").main)[name]
+        env_of(helm.render(case).pod(f"Deployment/{owner}").main)[name]
         for case in ("default", "database")
     )
 

@@ -122,8 +122,8 @@ def _made_by_kind(engine: str, kubeconfig: Path, environ: Mapping[str, str]) -> 
         file = ("--kubeconfig", str(kubeconfig))
         run("kind", "export", "kubeconfig", "--name", KIND_CLUSTER, *file, environ=provider)
     tag = environ.get("E2E_IMAGE_TAG") or "ci"
-    for profile, suffix in (("ci", ""), ("dev", "-dev")):
-        skaffold = read(ROOT, profiles=[profile], environ=environ)
+    for profiles, suffix in ((["ci", "postgresql"], ""), (["dev"], "-dev")):
+        skaffold = read(ROOT, profiles=profiles, environ=environ)
         images = build_all(skaffold, Builder(engine), registry="", tag=tag + suffix, folder=ROOT)
         deliver(images, Builder(engine), context=f"kind-{KIND_CLUSTER}", registry="")
     return Cluster(

@@ -109,6 +109,24 @@ def gateway(deployment: Deployment) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="session")
+def replicated(cluster: Cluster, figures: Figures) -> Iterator[Deployment]:
+    """Three stores on PostgreSQL, in another namespace; they need nothing of the first ones."""
+    place = Deployment(cluster, f"e2e-{uuid.uuid4().hex[:8]}", profiles=["ci", "postgresql"])
+    with in_namespace(place) as replicated:
+        with figures.seconds("helm install --wait of PostgreSQL and three stores"):
+            replicated.install()
+        yield replicated
+        replicated.uninstall()
+
+
+@pytest.fixture(scope="session")
+def its_gateway(replicated: Deployment) -> Iterator[Gateway]:
+    """REST of the Holdfast with three stores."""
+    with gateway_of(replicated) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
 def kills() -> list[Kill]:
     """Everything that was killed so far, as evidence of later phases."""
     return []

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from tests.e2e.waiting import until
 from tools.skaffold import Release, Skaffold, read
 
 RELEASE: Final = "holdfast"
+DATABASE_POD: Final = "dev-postgresql-0"
 CRD: Final = "workergroups.holdfast.dev"
 OWNER: Final = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
 WAIT: Final = "6m"
@@ -62,11 +63,16 @@ class Deployment:
     """The releases of Skaffold.yaml in one namespace."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str, *, profile: str = "ci", tag: str | None = None
+        self,
+        cluster: Cluster,
+        namespace: str,
+        *,
+        profiles: Sequence[str] = ("ci",),
+        tag: str | None = None,
     ) -> None:
         self.cluster = cluster
         self.namespace = namespace
-        self.skaffold: Skaffold = read(ROOT, profiles=[profile], environ=os.environ)
+        self.skaffold: Skaffold = read(ROOT, profiles=profiles, environ=os.environ)
         self.begun_at = 0.0
         self.images = {a.image: cluster.image(a.image, tag=tag) for a in self.skaffold.artifacts}
 
@@ -155,6 +161,14 @@ class Deployment:
             f"a pod of {group or component} is ready",
             seconds=seconds,
         )
+
+    def database_pod(self) -> Pod:
+        """The pod of PostgreSQL, whatever state it is in; waits for one."""
+        found = until(
+            lambda: [p for p in self.get("pods")["items"] if p["metadata"]["name"] == DATABASE_POD],
+            f"{DATABASE_POD} is there",
+        )
+        return Pod.parse(found[0])
 
     def worker_group(self, name: str) -> dict[str, Any]:
         """The WorkerGroup of a worker group of the chart."""

@@ -7,8 +7,8 @@ even where the database would hide it.
 
 A body that a kill interrupted runs again: its process died before the result was stored, and nobody
 can know how far it had come. Such a repetition is legal when a kill lies between its two entries,
-either of the pod that entered first, or of the store that was to keep the result. Any other
-repetition is a doubled step.
+either of the pod that entered first, or of a store or the database that was to keep the result. Any
+other repetition is a doubled step.
 """
 
 import json
@@ -31,15 +31,24 @@ STEPS: Final = {
     "sendConfirmation",
 }
 
-# Runs in a db pod, which has the database on /data and the journals of all pods on /journal.
+KEEPERS: Final = {"store", "database"}
+"""Whose death may lose a result that was on its way to be kept."""
+
+# Runs in a db pod, which knows where its database is, and has the journals of all pods on /journal.
 READ: Final = """
-import json, pathlib, sqlite3
+import json, os, pathlib, sqlite3
 entries = [
     {**json.loads(line), "pod": file.stem}
     for file in pathlib.Path("/journal").glob("*.jsonl")
     for line in file.read_text().splitlines()
 ]
-books = sqlite3.connect("file:/data/application.db?mode=ro", uri=True, timeout=30)
+url = os.environ["HOLDFAST_DB_DATABASE_URL"]
+if url.startswith("sqlite:///"):
+    file = url.removeprefix("sqlite:///")
+    books = sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30)
+else:
+    import psycopg
+    books = psycopg.connect(url)
 print(json.dumps({
     "entries": entries,
     "charges": books.execute("SELECT order_id, total_cents FROM charges").fetchall(),
@@ -159,7 +168,7 @@ def _repetitions(entries: Iterable[Entry]) -> list[tuple[Entry, Entry]]:
 def _explains(kill: Kill, first: Entry, second: Entry) -> bool:
     """Tell whether a kill lies between two entries of the same step, and concerns the first."""
     return (
-        (kill.pod == first.pod or kill.what == "store")
+        (kill.pod == first.pod or kill.what in KEEPERS)
         and first.at_ms <= kill.to_ms
         and kill.from_ms <= second.at_ms
     )

@@ -19,7 +19,8 @@ from tests.e2e.waiting import until
 SIGKILLED: Final = 137
 KILL_S_MAX: Final = 30
 
-# The limit is looked at while the process computes, so that an idle one has to be asked something.
+# The limit is looked at while the process computes, so that an idle one has to be asked something:
+# ours for its metrics, and PostgreSQL, which hangs up, just for a new process of its own.
 # The loop ends because the kernel ends everything in a container whose process 1 is gone.
 KILL: Final = f"""
 import resource, time, urllib.request
@@ -27,10 +28,11 @@ print(time.time_ns() // 1_000_000, flush=True)
 resource.prlimit(1, resource.RLIMIT_CPU, (0, 0))
 deadline = time.monotonic() + {KILL_S_MAX}
 while time.monotonic() < deadline:
-    try:
-        urllib.request.urlopen("http://127.0.0.1:9090/metrics", timeout=1).read()
-    except OSError:
-        pass
+    for port in (9090, 5432):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{{port}}/metrics", timeout=1).read()
+        except OSError:
+            pass
 """
 
 

@@ -29,7 +29,9 @@ ROUTES = "services/gateway/holdfast_gateway/routes/orders.py"
 def developed(cluster: Cluster, deployment: Deployment) -> Iterator[Deployment]:
     """A second Holdfast, which uses the CRDs of the first."""
     with in_namespace(
-        Deployment(cluster, f"e2e-{uuid.uuid4().hex[:8]}", profile="dev", tag=f"{cluster.tag}-dev")
+        Deployment(
+            cluster, f"e2e-{uuid.uuid4().hex[:8]}", profiles=["dev"], tag=f"{cluster.tag}-dev"
+        )
     ) as developed:
         developed.install()
         yield developed

@@ -14,7 +14,7 @@ import yaml
 from tools.skaffold import Artifact, Skaffold, profile_names, read
 
 ROOT = Path(__file__).parents[2]
-PROFILES = ["dev", "observability", "ci"]
+PROFILES = ["dev", "observability", "ci", "postgresql"]
 COMBINATIONS = [c for n in range(len(PROFILES) + 1) for c in itertools.combinations(PROFILES, n)]
 API_VERSION = "skaffold/v4beta11"
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -44,7 +44,8 @@ def test_bare_skaffold_finds_the_real_file() -> None:
 def test_profiles_apply_alone_and_together(profiles: tuple[str, ...]) -> None:
     found = read(ROOT, profiles=profiles, environ={})
 
-    files = found.releases[1].values_files
+    (main,) = [release for release in found.releases if release.name == "holdfast"]
+    files = main.values_files
     assert files == ("k8s/values/local.yaml", *(f"k8s/values/{name}.yaml" for name in profiles))
     assert all((ROOT / file).is_file() for file in files)
     assert profile_names(ROOT) == PROFILES
@@ -90,6 +91,22 @@ def test_charts_and_manifests_exist(skaffold: Skaffold) -> None:
         assert chart["name"] == release.name
     for verification in skaffold.verifications:
         assert (ROOT / verification.job).is_file()
+
+
+def test_the_database_comes_before_those_who_migrate_it() -> None:
+    found = read(ROOT, profiles=["ci", "postgresql"], environ={})
+
+    releases = {release.name: release for release in found.releases}
+    assert list(releases) == ["holdfast-crds", "dev-postgresql", "holdfast"]
+    database = releases["dev-postgresql"]
+    assert database.wait
+    assert yaml.safe_load((ROOT / database.chart / "Chart.yaml").read_text())["name"] == (
+        database.name
+    )
+    assert database.templates.keys() == {"images.postgresql"}
+    (artifact,) = [a for a in found.artifacts if a.image == "holdfast-postgresql"]
+    assert artifact.target in DOCKERFILE
+    assert artifact.build_args == {"BASE_IMAGE": "python:3.13-slim"}
 
 
 def test_every_source_that_an_image_has_is_copied_to_its_place(skaffold: Skaffold) -> None:

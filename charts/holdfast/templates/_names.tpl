@@ -42,9 +42,17 @@ holdfast-{{ .part }}:{{ default .root.Chart.AppVersion $image.tag }}
 {{- end -}}
 {{- end -}}
 
-{{/* Where everybody finds the store. */}}
+{{/*
+Where everybody finds the store. Of several stores each has an address behind the headless name: so
+clients spread over them and go back to one that was away, and the operator asks each for its
+members. The other name is for the half minute in which a name server still tells addresses of pods
+that are gone: the Service behind it leads to one that is ready at once.
+*/}}
 {{- define "holdfast.storeUrl" -}}
 grpc://{{ include "holdfast.nameOf" (dict "root" . "name" "store") }}:50051
+{{- if include "holdfast.sharedDatabase" . -}}
+,{{ include "holdfast.nameOf" (dict "root" . "name" "store-headless") }}:50051
+{{- end -}}
 {{- end -}}
 
 {{/* Whether the store has a database that several can share: "true" or nothing. */}}

@@ -53,7 +53,7 @@ of a wrong type, or misspelt, is refused by values.schema.json before.
 
 {{/* Names that cannot be, or that two objects would share. */}}
 {{- define "holdfast.refuseNames" -}}
-{{- $taken := list "store" "store-headless" "gateway" "gateway-metrics" "operator" "migrate" "test" "worker" "default-deny" -}}
+{{- $taken := list "store" "store-headless" "gateway" "gateway-metrics" "operator" "migrate" "contract" "test" "worker" "default-deny" -}}
 {{- range $name, $group := .Values.workerGroups -}}
 {{- if has $name $taken -}}
 {{- fail (printf "workerGroups.%s would have the name of another object of this chart: give the group another name in the map, and keep the store's name of it in `groups: [%s]`." $name $name) -}}

@@ -48,7 +48,7 @@ def test_kind_makes_a_cluster_and_loads_what_was_built(machine: Machine, engine:
     assert f"{created} --kubeconfig /kubeconfig" in asked
     builds = [line for line in asked if line.startswith(f"{engine} build")]
     loads = [line for line in asked if line.startswith("kind load image-archive")]
-    assert len(builds) == 6 + 5, "all images, and those of development once more"
+    assert len(builds) == 7 + 5, "all images, and those of development once more"
     assert len(loads) == len(builds)
     assert sum("--build-arg DEV=1" in line for line in builds) == 5
     assert sum(":ci-dev" in line for line in builds) == 5

@@ -14,6 +14,9 @@ from tests.unit.images.dockerfile import (
     read,
 )
 
+DATABASE = "postgresql"
+"""The target of a database for development, which has nothing of ours in it."""
+
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
@@ -22,7 +25,7 @@ def dockerfile() -> Dockerfile:
     return read()
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", [*IMAGES, DATABASE])
 def test_each_image_is_a_target_that_starts_from_the_base_argument(
     dockerfile: Dockerfile, image: str
 ) -> None:
@@ -48,7 +51,7 @@ def test_the_base_is_a_python_that_holdfast_supports(dockerfile: Dockerfile) -> 
     assert supported in PROJECT["project"]["classifiers"]
 
 
-@pytest.mark.parametrize("image", IMAGES)
+@pytest.mark.parametrize("image", [*IMAGES, DATABASE])
 def test_each_image_runs_as_a_user_with_a_number_and_a_name(
     dockerfile: Dockerfile, image: str
 ) -> None:
@@ -72,6 +75,18 @@ def test_each_image_says_what_it_is(dockerfile: Dockerfile, image: str) -> None:
     for name in ("version", "revision", "created"):
         assert labels[f"{prefix}.{name}"] == f"${name.upper()}"
         assert name.upper() in " ".join(dockerfile.stages[image].get("ARG")).split()
+
+
+def test_the_database_for_development_says_what_it_is_and_ends_at_once(
+    dockerfile: Dockerfile,
+) -> None:
+    """On SIGTERM PostgreSQL waits for its clients, and is killed in the end."""
+    labels = dockerfile.pairs(DATABASE, "LABEL")
+
+    assert labels["org.opencontainers.image.title"] == f"holdfast-{DATABASE}"
+    assert labels["org.opencontainers.image.licenses"] == "PostgreSQL"
+    assert dockerfile.all(DATABASE, "STOPSIGNAL") == ["SIGINT"]
+    assert dockerfile.copies(DATABASE) == []
 
 
 def test_images_have_the_version_of_the_distribution(dockerfile: Dockerfile) -> None:

@@ -57,7 +57,7 @@ spec:
     - name: migrate
       {{- include "holdfast.containerCommon" $store | nindent 6 }}
       command: [holdfast-store]
-      args: [migrate]
+      args: [migrate{{ if .Values.store.migration.contract }}, --contract{{ end }}]
       env:
         {{- include "holdfast.store.databaseEnv" . | nindent 8 }}
       volumeMounts:
