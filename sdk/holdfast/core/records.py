@@ -187,6 +187,10 @@ class Task(Struct, frozen=True, kw_only=True, gc=False):
     """No dispatch before this instant: keeps a release loop slow (§4.3)."""
     instance: str | None = None
     """Start of the holder that took the lease over a stream; only when acquired."""
+    seat: str | None = None
+    """Connection with which the lease may be lost: the youngest on which the holder was seen to
+    have it. A store gives back what its own lost connection stands for, and nobody else's. The
+    names of seats are in the order of their age."""
     wait_mode: WaitMode = WaitMode.ANY
     waiting_on: int = 0
     """Callbacks of the current suspend that are still registered; only when suspended."""

@@ -41,6 +41,7 @@ from holdfast.core.requests import (
     TaskCreate,
     TaskFulfill,
 )
+from holdfast.errors import ServerUnavailable
 from holdfast.lineage import DETACHED_HEADER, Lineage, listener_address
 from holdfast.outcomes import error_of
 from holdfast.port import Store
@@ -49,6 +50,9 @@ T = TypeVar("T")
 
 SPAN_MS = 60_000
 """Deadline of the promise that lists; it is settled in the transaction that makes it."""
+
+LISTINGS_MAX = 5
+"""Attempts to list the children of one promise, when the answer is lost again and again."""
 
 AT_ONCE = 256
 """Children that are canceled side by side."""
@@ -94,6 +98,15 @@ class Canceller:
 
     async def _children(self, parent: Promise, *, now_ms: int) -> tuple[Promise, Preload]:
         """Read the records of a promise's branch, and of the children of those."""
+        for _ in range(LISTINGS_MAX):
+            preload = await self._list(parent, now_ms=now_ms)
+            # A listing that was sent again after its stream broke finds itself done: it is answered
+            # without the records, which went away with the first answer. The next one has them.
+            if preload is not None:
+                return parent, preload
+        raise ServerUnavailable(f"what is beneath {parent.id} was listed, and each answer was lost")
+
+    async def _list(self, parent: Promise, *, now_ms: int) -> Preload | None:
         lineage = Lineage.of(parent)
         listing = f"{parent.id}.canceled-{secrets.token_hex(4)}"
         create = PromiseCreate(
@@ -113,8 +126,7 @@ class Canceller:
             TaskCreate(pid=self.pid, ttl_ms=SPAN_MS, action=create),
             TaskFulfill(id=listing, version=1, action=end),
         ]
-        preload = _done((await self.store.submit(chain)).outcomes[0]).preload
-        return parent, preload or Preload()
+        return _done((await self.store.submit(chain)).outcomes[0]).preload
 
 
 def _attached(parent: Promise, records: Sequence[Promise]) -> Iterator[Promise]:

@@ -83,6 +83,7 @@ class Execution:
         "_promise",
         "_strands",
         "_task",
+        "_vouched",
         "active",
         "args",
         "bodies",
@@ -142,6 +143,8 @@ class Execution:
         self.explicit: dict[str, DurableFuture[Any]] = {}
         self.is_replaying = not fresh and (bool(self.cache) or not self.complete)
         self.lease_until = 0.0
+        self._vouched: int | None = None
+        self.vouch()
         self.panicked: ResonateError | None = None
         self.ended = False
         self.parked = False
@@ -242,7 +245,12 @@ class Execution:
 
     def lease_is_safe(self) -> bool:
         """Whether a body may start that no write has announced."""
-        return self.leases.is_safe(self.lease_until)
+        return self._vouched == self.leases.breaks and self.leases.is_safe(self.lease_until)
+
+    def vouch(self) -> None:
+        """Learn that the store has just found, on this stream, that the lease is ours."""
+        if self.leases.online:
+            self._vouched = self.leases.breaks
 
     def queue_create(self, child: DurableFuture[Any]) -> int:
         """Queue the write that makes a child visible; answer its ticket."""
@@ -309,6 +317,7 @@ class Execution:
         assert record is not None
         self.cache[record.id] = record
         child.known = True
+        self.vouch()
         if done.created:
             self.is_replaying = False
         if write.role is Role.CREATE:
@@ -504,6 +513,7 @@ class Execution:
         self.parked = False
         self.version = push.task.version
         self.lease_until = lease_until
+        self.vouch()
         self._credited = credited
         self.complete = self.complete or push.preload.complete
         self._look_pause_s = 0.0

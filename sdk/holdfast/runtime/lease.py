@@ -5,6 +5,9 @@ the request that was acknowledged: the store cannot have granted it earlier. For
 store pushed there is no such request; there, the last acknowledged sending before the push counts,
 because the store has answered it before it made the push. A process that was stopped for a while
 therefore sees an old instant, and takes the careful path, however fresh the push looks.
+
+With the stream the lease may go: the store gives back what a process held whose stream has ended,
+unless the process is back at once. What was acknowledged before a break proves nothing after it.
 """
 
 from holdfast.clock import Clock
@@ -13,13 +16,18 @@ from holdfast.clock import Clock
 class LeaseClock:
     """Remembers when the newest acknowledged chain was sent, and whether the store is there."""
 
-    __slots__ = ("_clock", "_offline_since", "acknowledged_at", "margin_s", "online", "ttl_s")
+    __slots__ = (
+        *("_clock", "_offline_since", "acknowledged_at", "breaks", "margin_s", "online"),
+        "ttl_s",
+    )
 
     def __init__(self, clock: Clock, *, ttl_s: float, margin_s: float) -> None:
         self._clock = clock
         self.ttl_s = ttl_s
         self.margin_s = margin_s
         self.online = False
+        self.breaks = 0
+        """How often the store was lost."""
         self.acknowledged_at = float("-inf")
         self._offline_since = clock.monotonic()
 
@@ -31,6 +39,7 @@ class LeaseClock:
     def disconnected(self) -> None:
         """Learn that the store is gone."""
         self.online = False
+        self.breaks += 1
         self._offline_since = self._clock.monotonic()
 
     def now(self) -> float:

@@ -32,6 +32,7 @@ from holdfast.registry import Function, Kind
 from holdfast.retry import WORKFLOW_DEFAULT, RetryPolicy, is_retryable
 from holdfast.runtime import children
 from holdfast.runtime.execution import OPTIMISM_MARGIN_MS, Execution
+from holdfast.runtime.threads import NotBegun
 from holdfast.runtime.waits import Ended
 
 CHECK_LEASE_S = 1.0
@@ -143,7 +144,13 @@ async def _attempts(
             attempt=attempt,
             takes_commands=function.kind.takes_commands,
         )
-        value, failure = await _attempt(run, child, frame, args, kwargs, enter)
+        try:
+            value, failure = await _attempt(run, child, frame, args, kwargs, enter)
+        except NotBegun:
+            await _make_sure(run, child)
+            if child is not None and child.state is not None:
+                return None, None, None
+            continue
         if failure is None:
             return value, None, None
         again = is_retryable(failure, non_retryable) and not is_bad_call(
@@ -196,6 +203,8 @@ async def _attempt(
     except (Panic, NonDeterminism, NonDurableAwait) as error:
         run.halt(f"{type(error).__name__}: {error}")
         raise Ended from error
+    except NotBegun:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever a step raises is its outcome
         return None, error
     except asyncio.CancelledError as error:
@@ -231,6 +240,11 @@ async def _back_off(
         run.writer.flush()
     check_stop(run)
     await run.worker.clock.sleep(delay)
+    await _make_sure(run, child)
+
+
+async def _make_sure(run: Execution, child: DurableFuture[Any] | None) -> None:
+    """Let a write, or the store's word, vouch for the lease if we cannot be sure of it."""
     if child is None:
         await _root_may_start(run)
     elif not run.lease_is_safe():
@@ -263,10 +277,15 @@ async def enter_step(
 def _in_thread(
     run: Execution, function: Function, args: Sequence[object], kwargs: Mapping[str, object]
 ) -> "asyncio.Future[Any]":
-    """Start a body in a thread, which takes over what marks the code that runs now."""
+    """Start a body in a thread, which takes over what marks the code that runs now.
+
+    Its turn may come long after this, with all threads busy, and the lease be lost by then. A body
+    that starts without a safe lease has a write behind it that was fenced.
+    """
+    may_begin = run.lease_is_safe if run.lease_is_safe() else None
     outer = inside.body.set(None)
     try:
-        return run.worker.threads.run(function.fn, args, kwargs)
+        return run.worker.threads.run(function.fn, args, kwargs, may_begin=may_begin)
     finally:
         inside.body.reset(outer)
 
@@ -298,6 +317,8 @@ class counted:  # noqa: N801 - a context manager, used as a function
         if frame.is_workflow:
             return
         run.bodies -= 1
+        if kind is NotBegun:
+            return
         outcome: StepEnd = "succeeded" if kind is None else "failed"
         if kind is not None and issubclass(kind, asyncio.CancelledError):
             outcome = "canceled"
@@ -383,6 +404,7 @@ async def _root_may_start(run: Execution) -> None:
         if task is not None:
             if task.state is TaskState.ACQUIRED and task.version == run.version:
                 run.lease_until = sent_at + run.leases.ttl_s
+                run.vouch()
                 return
             run.lose(resent=False)
             raise Ended

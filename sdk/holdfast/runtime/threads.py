@@ -20,8 +20,13 @@ _Job = tuple[
     Callable[..., Any],
     Sequence[object],
     Mapping[str, object],
+    Callable[[], bool] | None,
 ]
 _Completion = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+
+class NotBegun(Exception):
+    """A function's turn came when it might not begin any more. Internal; nothing has run."""
 
 
 class StepThreads:
@@ -38,9 +43,18 @@ class StepThreads:
         self._busy = 0
 
     def run(
-        self, fn: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        *,
+        may_begin: Callable[[], bool] | None = None,
     ) -> "asyncio.Future[Any]":
-        """Call a function in a thread; cancelling the future only drops the result."""
+        """Call a function in a thread; cancelling the future only drops the result.
+
+        `may_begin` is asked in the thread when the function's turn has come, which may be long
+        after this call; the future raises `NotBegun` if it says no.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         self._busy += 1
         if self._busy > self._threads and self._threads < self._size:
@@ -48,7 +62,7 @@ class StepThreads:
             threading.Thread(
                 target=self._work, name=f"{self._name}-{self._threads}", daemon=True
             ).start()
-        self._jobs.put((future, contextvars.copy_context(), fn, args, kwargs))
+        self._jobs.put((future, contextvars.copy_context(), fn, args, kwargs, may_begin))
         return future
 
     def close(self) -> None:
@@ -64,17 +78,20 @@ class StepThreads:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, context, fn, args, kwargs = job
+            future, context, fn, args, kwargs, may_begin = job
             completion: _Completion = (future, None, None)
             try:
-                # Nobody wants the result of a job whose run was lost while it was queued.
-                if not future.done():
+                if future.done():
+                    pass  # its run was lost while it was queued: nobody wants the result
+                elif may_begin is None or may_begin():
                     completion = (future, context.run(fn, *args, **kwargs), None)
+                else:
+                    completion = (future, None, NotBegun())
             except BaseException as error:  # noqa: BLE001 - raised again on the event loop
                 completion = (future, None, error)
             self._done.append(completion)
             # Dropped references: a body's arguments must not live until the next job comes.
-            del job, future, context, fn, args, kwargs, completion
+            del job, future, context, fn, args, kwargs, may_begin, completion
             if not self._waking:
                 self._waking = True
                 try:

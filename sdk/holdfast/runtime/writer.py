@@ -8,7 +8,7 @@ write with the lease; a refusal by that guard ends the run.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -70,11 +70,17 @@ class Write:
 def _bytes_of(action: PromiseCreate | PromiseSettle | PromiseRecord) -> int:
     match action:
         case PromiseRecord():
-            return len(action.create.param.data or b"") + len(action.value.data or b"")
+            return _bytes_of(action.create) + len(action.value.data or b"")
         case PromiseSettle():
             return len(action.value.data or b"")
         case PromiseCreate():
-            return len(action.param.data or b"")
+            return len(action.param.data or b"") + _bytes_of_tags(action.tags)
+
+
+def _bytes_of_tags(tags: Mapping[str, str]) -> int:
+    """Count tags, with as many bytes for each character as there may be."""
+    joined = "".join((*tags, *tags.values()))
+    return len(joined) if joined.isascii() else 4 * len(joined)
 
 
 class Writer:

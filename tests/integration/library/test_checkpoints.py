@@ -1,20 +1,34 @@
 """What goes to the store, in which order, and in how few transactions."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from holdfast import Context
+from holdfast import Constant, Context, Never, PromiseCanceled
 from holdfast.core.requests import (
     PromiseCreate,
+    PromiseRecord,
+    PromiseSettle,
+    Request,
     TaskFence,
     TaskFulfill,
     TaskHeartbeat,
     TaskSuspend,
 )
-from tests.integration.library.world import World, each, held, until
+from holdfast.runtime.writer import CHAIN_BYTES_MAX
+from holdfast.testing.clock import FakeClock
+from tests.integration.library.world import (
+    RecordingStore,
+    World,
+    each,
+    held,
+    until,
+    waiting_for_a_thread,
+)
 
 CREATE = "PromiseCreate"
 RECORD = "PromiseRecord"
@@ -59,22 +73,32 @@ async def test_each_further_step_costs_one_transaction(world: World) -> None:
     assert [len(k) for k in kinds] == [1, 1, 1, 2]
 
 
-async def test_a_body_starts_only_after_the_step_before_it_is_durable(world: World) -> None:
-    resonate, store = world.recording()
+def answered_by(store: RecordingStore) -> list[str]:
+    """List, as it grows, whose writes under a lease the store has answered."""
     answered: list[str] = []
-    seen: list[list[str]] = []
     submit = store.submit
 
     def watching(chain: Any, **options: Any) -> Any:
         future = submit(chain, **options)
         future.add_done_callback(
-            lambda _: answered.extend(
-                r.action.id for r in chain if isinstance(r, TaskFence) and r.action.id
-            )
+            lambda _: answered.extend(r.action.id for r in chain if isinstance(r, TaskFence))
         )
         return future
 
     store.submit = watching  # type: ignore[method-assign]
+    return answered
+
+
+def announced(store: RecordingStore) -> list[str]:
+    """List whose creation alone was asked for under a lease."""
+    fences = [r for r in store.requests if isinstance(r, TaskFence)]
+    return [r.action.id for r in fences if isinstance(r.action, PromiseCreate)]
+
+
+async def test_a_body_starts_only_after_the_step_before_it_is_durable(world: World) -> None:
+    resonate, store = world.recording()
+    answered = answered_by(store)
+    seen: list[list[str]] = []
 
     @resonate.register
     def workflow(ctx: Context) -> Any:
@@ -159,6 +183,47 @@ async def test_local_children_of_a_fan_out_are_recorded_together(world: World) -
     assert len(store.chains) <= 5
 
 
+@pytest.mark.parametrize("large", ["values", "arguments", "tags"])
+async def test_a_fan_out_of_much_data_is_split(world: World, large: str) -> None:
+    """Together it is more than a message of a remote store may hold."""
+    resonate, store = world.recording()
+    text = "x" * 60_000
+
+    async def quick(_ctx: Context, _number: int) -> str:
+        return text
+
+    resonate.register("child", lambda ctx, text: 1)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        tagged = ctx.options(tags={"note": text})
+        begins: dict[str, Callable[[int], Any]] = {
+            "values": lambda number: ctx.begin_run(quick, number),
+            "arguments": lambda _: ctx.begin_rpc("child", text),
+            "tags": lambda _: ctx.begin_rpc("child", "", tagged),
+        }
+        futures = yield from each(begins[large](number) for number in range(80))
+        return len((yield from each(futures)))
+
+    assert await resonate.run(world.new_id(), workflow) == 80
+    assert max(len(chain) for chain in store.chains) > 20
+    assert max(carried(chain) for chain in store.chains) <= CHAIN_BYTES_MAX
+
+
+def carried(chain: Sequence[Request]) -> int:
+    """Count the payloads and tags of the children in a chain."""
+    size = 0
+    for request in chain:
+        if isinstance(request, TaskFence):
+            action = request.action
+            create = action.create if isinstance(action, PromiseRecord) else action
+            if isinstance(action, PromiseRecord | PromiseSettle):
+                size += len(action.value.data or b"")
+            if isinstance(create, PromiseCreate):
+                size += len(create.param.data or b"") + sum(map(len, create.tags.values()))
+    return size
+
+
 async def test_a_step_that_takes_long_becomes_visible_while_it_runs(world: World) -> None:
     resonate, store = world.recording(slow_step_ms=5)
     going = asyncio.Event()
@@ -197,6 +262,69 @@ async def test_without_a_safe_lease_a_step_is_announced_before_it_runs(world: Wo
     assert seen == [2]
 
 
+async def test_what_is_announced_first_is_durable_before_the_body_starts(world: World) -> None:
+    resonate, store = world.recording(lease_margin=60.0, ttl=60.0)
+    answered = answered_by(store)
+    seen: list[list[str]] = []
+
+    async def looks(_ctx: Context) -> None:
+        seen.append(list(answered))
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(looks))
+
+    root = world.new_id()
+    await resonate.run(root, workflow)
+
+    assert seen == [[f"{root}.0"]]
+
+
+@pytest.mark.parametrize("margin", [15.0, 60.0])
+async def test_without_a_safe_lease_a_step_is_announced_again_that_an_earlier_pass_began(
+    world: World, margin: float
+) -> None:
+    resonate, store = world.recording(lease_margin=margin, ttl=60.0)
+    root = world.new_id()
+    seen: list[list[str]] = []
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(lambda ctx: seen.append(announced(store))))
+
+    lineage = {f"resonate:{name}": root for name in ("origin", "branch", "parent")}
+    await resonate.promises.create(f"{root}.0", tags={"resonate:scope": "local", **lineage})
+    await (await resonate.begin_rpc(root, workflow))
+
+    assert seen == ([[f"{root}.0"]] if margin == 60.0 else [[]])
+    assert [END, "TaskFulfill"] in store.kinds()
+
+
+async def test_a_store_lost_while_a_checkpoint_is_written_makes_the_next_step_announced(
+    world: World,
+) -> None:
+    resonate, store = world.recording()
+    submit = store.submit
+
+    def losing(chain: Any, **options: Any) -> Any:
+        future = submit(chain, **options)
+        if isinstance(chain[0], TaskFence) and isinstance(chain[0].action, PromiseRecord):
+            store.receiver.on_disconnected()  # type: ignore[union-attr]
+        return future
+
+    store.submit = losing  # type: ignore[method-assign]
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(step, 1)
+        yield ctx.run(step, 2)
+
+    root = world.new_id()
+    await resonate.run(root, workflow)
+
+    assert announced(store) == [f"{root}.1"]
+
+
 async def test_a_disconnected_process_starts_no_body_unannounced(world: World) -> None:
     resonate, store = world.recording()
     seen: list[int] = []
@@ -213,17 +341,153 @@ async def test_a_disconnected_process_starts_no_body_unannounced(world: World) -
     assert seen == [2]
 
 
-async def test_an_explicit_id_is_always_asked_for_first(world: World) -> None:
-    resonate, store = world.recording()
-    explicit = world.new_id("explicit")
+async def test_an_answer_vouches_for_the_instant_at_which_its_chain_was_sent(world: World) -> None:
+    """The store has seen the chain between the two; a lease may be as old as the first."""
+    clock = FakeClock()
+    resonate, store = world.recording(clock=clock)
+    submit = store.submit
+
+    def takes_long(chain: Any, **options: Any) -> Any:
+        future = submit(chain, **options)
+        if isinstance(chain[0], TaskFence):
+            clock.advance(5)
+        return future
+
+    store.submit = takes_long  # type: ignore[method-assign]
 
     @resonate.register
     def workflow(ctx: Context) -> Any:
-        return (yield ctx.run(step, 1, ctx.options(id=explicit)))
+        return (yield ctx.run(step, 1))
 
     await resonate.run(world.new_id(), workflow)
 
+    worker = resonate._worker
+    assert worker is not None
+    assert (clock.monotonic(), worker.leases.acknowledged_at) == (5, 0)
+
+
+async def test_after_a_break_a_lease_is_believed_in_when_a_write_has_proven_it(
+    world: World,
+) -> None:
+    """The store may have given it to another process: heartbeats do not tell."""
+    resonate, store = world.recording()
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        yield ctx.run(step, 1)
+        store.receiver.on_disconnected()  # type: ignore[union-attr]
+        store.receiver.on_connected()  # type: ignore[union-attr]
+        yield ctx.run(step, 2)
+        yield ctx.run(step, 3)
+
+    await resonate.run(world.new_id(), workflow)
+
+    assert store.kinds()[1:] == [[RECORD, CREATE], [END], [RECORD, "TaskFulfill"]]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_after_a_break_another_attempt_starts_only_under_a_proven_lease(
+    world: World, *, lost: bool
+) -> None:
+    clock = FakeClock()
+    resonate, store = world.recording(clock=clock)
+    root = world.new_id()
+    attempts: list[str] = []
+
+    def fails(ctx: Context) -> None:
+        attempts.append(ctx.id)
+        raise OSError("no")
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        policy = Constant(delay=1, max_retries=1)
+        yield ctx.run(fails, ctx.options(retry_policy=policy))
+
+    handle = await resonate.begin_run(root, workflow)
+    await clock.someone_sleeps()
+    await world.existing(resonate, f"{root}.0")
+    store.receiver.on_disconnected()  # type: ignore[union-attr]
+    store.receiver.on_connected()  # type: ignore[union-attr]
+    if lost:
+        await resonate.promises.cancel(root)
+    clock.advance(1)
+    with pytest.raises(PromiseCanceled if lost else OSError):
+        await handle.result(timeout=10)
+    await until(lambda: held(resonate) == 0)
+
+    assert len(attempts) == (1 if lost else 2)
+
+
+async def test_a_body_that_waited_for_a_thread_starts_no_more_without_a_safe_lease(
+    world: World,
+) -> None:
+    """Its turn may come minutes after it was found that it may start."""
+    resonate, store = world.recording(max_concurrency=1)
+    may_end = threading.Event()
+    seen: list[list[str]] = []
+
+    def busy(_ctx: Context) -> None:
+        may_end.wait(20)
+
+    def queued(_ctx: Context) -> None:
+        seen.append(announced(store))
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        futures = yield from each([ctx.begin_run(busy), ctx.begin_run(queued)])
+        yield from each(futures)
+        return "done"
+
+    root = world.new_id()
+    handle = await resonate.begin_run(root, workflow)
+    await until(lambda: waiting_for_a_thread(resonate) == 1)
+    store.receiver.on_disconnected()  # type: ignore[union-attr]
+    may_end.set()
+
+    assert await handle.result(timeout=10) == "done"
+    assert seen == [[f"{root}.1"]]
+
+
+@pytest.mark.parametrize("why", ["an explicit id", "tags", "a long id"])
+async def test_what_the_store_may_have_or_may_refuse_is_always_asked_for_first(
+    world: World, why: str
+) -> None:
+    resonate, store = world.recording()
+    explicit = world.new_id("explicit")
+    root = world.new_id("x" * 200 if why == "a long id" else "run")
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        options = {
+            "an explicit id": ctx.options(id=explicit),
+            "tags": ctx.options(tags={"team": "a"}),
+            "a long id": ctx.options(),
+        }[why]
+        return (yield ctx.run(step, 1, options))
+
+    await resonate.run(root, workflow)
+
     assert store.kinds()[1] == [CREATE]
+
+
+async def test_what_was_begun_does_not_wait_for_the_next_body(world: World) -> None:
+    resonate, _ = world.recording()
+    resonate.register("child", lambda ctx: 1)
+    root = world.new_id()
+
+    async def needs_the_child(_ctx: Context) -> bool:
+        async with asyncio.timeout(10):
+            await world.existing(resonate, f"{root}.0")
+        return True
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        child = yield ctx.begin_rpc("child")
+        was_there = yield ctx.run(needs_the_child, ctx.options(retry_policy=Never()))
+        yield child
+        return was_there
+
+    assert await resonate.run(root, workflow) is True
 
 
 async def test_a_body_at_its_end_waits_once_for_all_its_children(world: World) -> None:

@@ -113,6 +113,26 @@ class Picky:
         assert self.number > 0, "must be positive"
 
 
+async def test_a_step_is_asked_for_first_when_its_record_may_have_been_left_out(
+    resonate: Resonate, store: ForgetfulStore, world: World
+) -> None:
+    ran: list[str] = []
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(lambda ctx: ran.append(ctx.id)))
+
+    root = world.new_id()
+    lineage = {f"resonate:{name}": root for name in ("origin", "branch", "parent")}
+    await resonate.promises.create(f"{root}.0", tags={"resonate:scope": "local", **lineage})
+    await resonate.promises.resolve(f"{root}.0", "recorded")
+
+    handle = await resonate.begin_rpc(root, workflow)
+
+    assert await handle.result(timeout=WAIT_S) == "recorded"
+    assert ran == []
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -237,9 +237,10 @@ class Ends:
     def step_ended(self, *, func: str, outcome: StepEnd, seconds: float) -> None: ...
 
 
+@pytest.mark.parametrize("verdict", ["resent", "unanswered"])
 @pytest.mark.parametrize("steps", [0, 1])
 async def test_a_lost_answer_to_the_end_of_a_run_is_made_up_for_by_reading_the_promise(
-    world: World, store: FaultyStore, steps: int
+    world: World, store: FaultyStore, steps: int, verdict: str
 ) -> None:
     """With a step its record is what the second sending is refused at; without one the end is."""
     ends = Ends()
@@ -252,7 +253,7 @@ async def test_a_lost_answer_to_the_end_of_a_run_is_made_up_for_by_reading_the_p
             yield ctx.run(lambda ctx: None)
         return "done"
 
-    store.faults.append(ends_with(TaskFulfill, "resent"))
+    store.faults.append(ends_with(TaskFulfill, verdict))
 
     assert await resonate.run("run", workflow) == "done"
     assert store.faults == []
@@ -444,9 +445,11 @@ async def test_a_result_that_the_store_finds_too_large_is_a_visible_failure(
     assert getattr(caught.value, "code", None) == "value_too_large"
 
 
+@pytest.mark.parametrize("then", ["another step", "the end"])
 async def test_a_step_settled_by_somebody_else_is_replayed_with_their_value(
-    world: World, store: FaultyStore
+    world: World, store: FaultyStore, then: str
 ) -> None:
+    """Our value must not count, not even in the transaction that should have recorded it."""
     resonate = client(world, store)
     seen: list[object] = []
 
@@ -459,7 +462,8 @@ async def test_a_step_settled_by_somebody_else_is_replayed_with_their_value(
     @resonate.register
     def workflow(ctx: Context) -> Any:
         seen.append((yield ctx.run(overtaken)))
-        yield ctx.run(lambda ctx: None)
+        if then == "another step":
+            yield ctx.run(lambda ctx: None)
         return seen[-1]
 
     assert await resonate.run("run", workflow) == "theirs"
@@ -470,6 +474,7 @@ async def test_close_to_its_deadline_a_step_waits_for_the_stores_word(
     world: World, store: FaultyStore
 ) -> None:
     resonate = client(world, store)
+    passed_on: list[object] = []
 
     async def late(_ctx: Context) -> str:
         await asyncio.sleep(0.3)
@@ -478,11 +483,12 @@ async def test_close_to_its_deadline_a_step_waits_for_the_stores_word(
     @resonate.register
     def workflow(ctx: Context) -> Any:
         try:
-            yield ctx.run(late, ctx.options(timeout=0.1))
+            passed_on.append((yield ctx.run(late, ctx.options(timeout=0.1))))
         except Exception as error:  # noqa: BLE001 - its name is the result
             return type(error).__name__
 
     assert await resonate.run("run", workflow) == "PromiseTimedOut"
+    assert passed_on == []
 
 
 async def test_a_listener_that_is_refused_is_replaced_by_polling(
@@ -541,3 +547,44 @@ async def test_done_of_an_unreachable_store_raises(world: World, store: FaultySt
 
     with pytest.raises(ServerUnavailable):
         await handle.done()
+
+
+def is_listing(verdict: str) -> Fault:
+    """Tamper with the chain by which whoever cancels learns of children."""
+    return lambda chain: (
+        verdict if isinstance(chain[0], TaskCreate) and ".canceled-" in chain[0].action.id else None
+    )
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_what_is_beneath_is_canceled_although_the_answer_that_listed_it_was_lost(
+    world: World, store: FaultyStore, times: int
+) -> None:
+    """Sent again, the listing finds itself done and is answered without the records."""
+    resonate = client(world, store)
+
+    def parent(ctx: Context, gate: str) -> Any:
+        yield (yield ctx.promise(id=gate))
+
+    resonate.register("parent", parent)
+    run_id, gate = world.new_id(), world.new_id("gate")
+    handle = await resonate.begin_run(run_id, "parent", gate)
+    await world.existing(resonate, gate)
+    store.faults += [is_listing("resent") for _ in range(times)]
+
+    assert await handle.cancel()
+
+    assert (await resonate.promises.get(gate)).state == "rejected_canceled"
+
+
+async def test_a_cancel_that_never_learns_what_is_beneath_says_so(
+    world: World, store: FaultyStore
+) -> None:
+    resonate = client(world, store)
+    run_id = world.new_id()
+    await resonate.promises.create(run_id)
+    handle = await resonate.get(run_id)
+    store.faults += [is_listing("resent") for _ in range(9)]
+
+    with pytest.raises(ServerUnavailable, match="each answer was lost"):
+        await handle.cancel()

@@ -96,6 +96,12 @@ def held(client: Resonate) -> int:
     return 0 if worker is None else worker.held
 
 
+def waiting_for_a_thread(client: Resonate) -> int:
+    """Count the bodies of a client's process that no thread has begun yet."""
+    worker = client._worker
+    return 0 if worker is None else worker.threads._jobs.qsize()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Return when something that nobody signals has come about."""
     while not condition():  # noqa: ASYNC110 - nobody sets an event when it comes about

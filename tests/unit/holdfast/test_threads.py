@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.runtime.threads import StepThreads
+from holdfast.runtime.threads import NotBegun, StepThreads
 
 request: contextvars.ContextVar[str] = contextvars.ContextVar("request")
 
@@ -117,3 +117,21 @@ async def test_closing_drops_what_no_thread_has_begun() -> None:
     assert queued.cancelled()
     assert ran == []
     assert threads._busy == 0
+
+
+async def test_whether_a_job_may_begin_is_asked_when_its_turn_has_come() -> None:
+    threads = StepThreads(asyncio.get_running_loop(), size=1, name="test")
+    may_end, is_good = threading.Event(), True
+    ran: list[str] = []
+    first = threads.run(may_end.wait, (5,), {})
+    late = threads.run(ran.append, ("late",), {}, may_begin=lambda: is_good)
+
+    is_good = False
+    may_end.set()
+
+    assert await first
+    with pytest.raises(NotBegun):
+        await late
+    await threads.run(ran.append, ("next",), {}, may_begin=lambda: True)
+    assert ran == ["next"]
+    threads.close()

@@ -62,8 +62,11 @@ def test_a_record_of_what_exists_only_settles_it(machine: Machine) -> None:
     assert machine.task("y").state == "pending"
 
 
-def test_a_record_of_what_is_settled_changes_nothing_and_ends_the_chain(machine: Machine) -> None:
-    machine.do(settle("a", "rejected", "first"), now_ms=1)
+@pytest.mark.parametrize("state", ["resolved", "rejected"])
+def test_a_record_of_what_is_settled_otherwise_changes_nothing_and_ends_the_chain(
+    machine: Machine, state: str
+) -> None:
+    machine.do(settle("a", state, "first"), now_ms=1)
     relied_on = TaskFence(id="x", version=1, action=record("a", data="second"), required=True)
 
     outcomes = machine.chain(relied_on, fulfill("x", 1), now_ms=2)
@@ -73,11 +76,32 @@ def test_a_record_of_what_is_settled_changes_nothing_and_ends_the_chain(machine:
     assert machine.task("x").state == "acquired"
 
 
+def test_a_record_that_arrives_again_finds_itself_and_the_chain_goes_on(machine: Machine) -> None:
+    relied_on = TaskFence(id="x", version=1, action=record("x.1", data="over"), required=True)
+    first = done(machine.do(relied_on, now_ms=1))
+
+    again, end = machine.chain(relied_on, fulfill("x", 1), now_ms=2)
+
+    assert promise_of(done(again).action) == promise_of(first.action)
+    assert not done(done(again).action).created
+    assert promise_of(end).state == "resolved"
+
+
 def test_a_record_behind_its_deadline_finds_the_timeout(machine: Machine) -> None:
     outcome = done(machine.do(fence("x", 1, record("x.1", timeout_at_ms=5)), now_ms=5))
 
     assert promise_of(outcome.action).state == "rejected_timedout"
     assert promise_of(outcome.action).value.data is None
+
+
+def test_a_record_of_what_has_timed_out_meanwhile_finds_the_timeout(machine: Machine) -> None:
+    """Nobody waits for it, so that nothing has written its deadline down."""
+    machine.do(create("x.1", timeout_at_ms=5), now_ms=1)
+
+    outcome = done(machine.do(fence("x", 1, record("x.1", data="over")), now_ms=5))
+
+    found = promise_of(outcome.action)
+    assert (found.state, found.value.data, found.settled_at_ms) == ("rejected_timedout", None, 5)
 
 
 @pytest.mark.parametrize(
@@ -99,10 +123,20 @@ def test_the_door_refuses_a_record_that_is_out_of_shape() -> None:
 
     flaws = [
         validate(fence("x", 1, action), small)
-        for action in (record("x.1", data="12345"), record("x.1", data="1234"), record(""))
+        for action in (
+            record("x.1", data="12345"),
+            record("x.1", data="1234"),
+            record(""),
+            record("x"),
+        )
     ]
 
-    assert [flaw and flaw.code for flaw in flaws] == ["value_too_large", None, "invalid_text"]
+    assert [flaw and flaw.code for flaw in flaws] == [
+        "value_too_large",
+        None,
+        "invalid_text",
+        "fences_itself",
+    ]
 
 
 def test_a_record_needs_the_lease(machine: Machine) -> None:

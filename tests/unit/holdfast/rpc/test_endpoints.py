@@ -2,7 +2,14 @@
 
 import pytest
 
-from holdfast.rpc.endpoints import Endpoint, credentials_of, parse_endpoints
+from holdfast.rpc.endpoints import (
+    Address,
+    Endpoint,
+    credentials_of,
+    is_address,
+    is_proxied,
+    parse_endpoints,
+)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,44 @@ def test_anything_else_is_refused(url: str) -> None:
 
 def test_an_endpoint_reads_as_its_url() -> None:
     assert str(Endpoint(host="::1", port=7, tls=True)) == "grpcs://[::1]:7"
+
+
+@pytest.mark.parametrize(
+    ("ip", "expected"),
+    [("10.0.0.1", "grpc://a:1 (10.0.0.1)"), ("a", "grpc://a:1"), (None, "grpc://a:1")],
+)
+def test_an_address_reads_as_its_name_and_what_it_stands_for(ip: str | None, expected: str) -> None:
+    assert str(Address(endpoint=Endpoint(host="a", port=1, tls=False), ip=ip)) == expected
+
+
+@pytest.mark.parametrize("host", ["10.0.0.1", "::1", "fe80::1%eth0"])
+def test_addresses_are_told_from_names(host: str) -> None:
+    assert is_address(host)
+    assert not is_address(f"store-{host}")
+
+
+@pytest.mark.parametrize(
+    ("environment", "proxied"),
+    [
+        ({}, False),
+        ({"no_proxy": "other.example"}, False),
+        ({"http_proxy": "http://p:3128"}, True),
+        ({"https_proxy": "http://p:3128", "no_proxy": "other.example, "}, True),
+        ({"grpc_proxy": "http://p:3128", "no_proxy": "other.example, .svc.cluster.local"}, False),
+        ({"http_proxy": "http://p:3128", "no_proxy": ".local", "no_grpc_proxy": "x"}, True),
+    ],
+)
+def test_a_proxy_is_left_to_grpc_unless_the_host_is_an_exception(
+    environment: dict[str, str],
+    proxied: bool,  # noqa: FBT001 - a parameter of the test
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_grpc_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert is_proxied("store.svc.cluster.local") is proxied
 
 
 def test_a_token_becomes_a_bearer_header() -> None:
