@@ -6,11 +6,15 @@ runs there in a process with gRPC's threads may crash, and sometimes does.
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+
+FILE_BYTES_MAX: Final = "LAUNCHED_FILE_BYTES_MAX"
+"""The variable with the size that no file of the program may pass; not set for any size."""
 
 
 def main(uid: int, gid: int, command: list[str]) -> None:
@@ -19,6 +23,9 @@ def main(uid: int, gid: int, command: list[str]) -> None:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
+    if FILE_BYTES_MAX in os.environ:
+        size = int(os.environ[FILE_BYTES_MAX])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     # Behind the change of user, which would undo it: the kernel stops the program when the tests
     # die, however they die.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)

@@ -19,8 +19,10 @@ from typing import Final
 
 import psycopg
 
-from holdfast_store.db.tables import metadata, schema_revisions
+from holdfast_store.db.postgres_restoration import OF_SCHEMA
+from holdfast_store.db.tables import metadata
 from holdfast_store.storages import migrate
+from tests.integration.launch import FILE_BYTES_MAX
 
 VERSION_MIN: Final = 15
 START_S: Final = 60.0
@@ -98,13 +100,23 @@ class Server:
         self._administrate(f"CREATE DATABASE {TEMPLATE}")
         migrate(self.url(TEMPLATE))
 
-    def start(self) -> None:
+    def start(self, *, file_bytes_max: int | None = None) -> None:
         """Start, and wait until it answers."""
         assert self._process is None, "it runs"
+        limit = {} if file_bytes_max is None else {FILE_BYTES_MAX: str(file_bytes_max)}
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._launch("postgres", "-D", str(self._data)), stdout=log, stderr=log, cwd="/"
+                self._launch("postgres", "-D", str(self._data)),
+                env=os.environ | limit,
+                stdout=log,
+                stderr=log,
+                cwd="/",
             )
+        self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Wait until a server that was started, or starts itself anew, answers."""
+        assert self._process is not None, "it does not run"
         deadline = time.monotonic() + START_S
         while (trouble := self._trouble()) is not None:
             assert self._process.poll() is None, self.log()
@@ -122,6 +134,33 @@ class Server:
     def crash(self) -> None:
         """End everything at once, so that it recovers from its log when it starts again."""
         self._end(signal.SIGQUIT)
+
+    def kill(self) -> None:
+        """Kill the first process alone; the others end when they notice, and free its memory."""
+        self._end(signal.SIGKILL)
+        deadline = time.monotonic() + START_S
+        while left := self._processes():
+            assert time.monotonic() < deadline, f"{left} outlived their server"
+            time.sleep(0.01)
+
+    def kill_session(self, application: str) -> bool:
+        """Kill the process of one session of a program; the server starts all others anew."""
+        select = "SELECT pid FROM pg_stat_activity WHERE application_name = '{}' LIMIT 1"
+        found = query(self.url("postgres"), select.format(application))
+        for (pid,) in found:
+            os.kill(int(str(pid)), signal.SIGKILL)
+        return bool(found)
+
+    def _processes(self) -> list[int]:
+        """Find whoever works in this server's folder."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and (entry / "cwd").readlink() == self._data:
+                    found.append(int(entry.name))
+            except OSError:
+                continue  # it ended meanwhile, or is not ours to look at
+        return found
 
     def stop(self) -> None:
         """End in order, disconnecting whoever is there."""
@@ -148,6 +187,17 @@ class Server:
         self._administrate(f"ALTER SYSTEM SET {setting} = '{value}'")
         self._administrate("SELECT pg_reload_conf()")
 
+    @contextmanager
+    def files_limited_to(self, size: int) -> Iterator[None]:
+        """Run it again, unable to extend a file beyond a size, as if the disk were full."""
+        self.stop()
+        self.start(file_bytes_max=size)
+        try:
+            yield
+        finally:
+            self.stop()
+            self.start()
+
     # Databases
 
     def url(self, database: str) -> str:
@@ -167,7 +217,7 @@ class Server:
         """
         if self._migrated is None:
             self._migrated = self.create_database()
-        names = [table.name for table in metadata.sorted_tables if table is not schema_revisions]
+        names = [table.name for table in metadata.sorted_tables if table not in OF_SCHEMA]
         _take_over(self._migrated, *(f"DELETE FROM {name}" for name in reversed(names)))
         return self._migrated
 
@@ -177,6 +227,13 @@ class Server:
             self._bare = self.create_database(template="template1")
         _take_over(self._bare, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
         return self._bare
+
+    @contextmanager
+    def reading(self, url: str, table: str) -> Iterator[None]:
+        """Look at a table in a transaction that does not end, as a backup does."""
+        with psycopg.connect(url) as connection:
+            connection.execute(f"SELECT count(*) FROM {table}".encode())
+            yield
 
     def _administrate(self, statement: str) -> None:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:

@@ -77,17 +77,18 @@ class TaskGet(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskCreate(Struct, frozen=True, kw_only=True, gc=False):
-    """task.create; `instance` is filled by the store for a request that came over a stream."""
+    """task.create; `instance` and `seat` are filled by the store for what came over a stream."""
 
     pid: str
     ttl_ms: int
     action: PromiseCreate
     skip_preload: bool = False
     instance: str | None = None
+    seat: str | None = None
 
 
 class TaskAcquire(Struct, frozen=True, kw_only=True, gc=False):
-    """task.acquire; `instance` as in `TaskCreate`."""
+    """task.acquire; `instance` and `seat` as in `TaskCreate`."""
 
     id: str
     version: int
@@ -95,6 +96,7 @@ class TaskAcquire(Struct, frozen=True, kw_only=True, gc=False):
     ttl_ms: int
     skip_preload: bool = False
     instance: str | None = None
+    seat: str | None = None
 
 
 class TaskRelease(Struct, frozen=True, kw_only=True, gc=False):
@@ -145,10 +147,12 @@ class TaskRef(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskHeartbeat(Struct, frozen=True, kw_only=True, gc=False):
-    """Ask for task.heartbeat."""
+    """task.heartbeat; `instance` and `seat` as in `TaskCreate`."""
 
     pid: str
     tasks: tuple[TaskRef, ...] = ()
+    instance: str | None = None
+    seat: str | None = None
 
 
 class TaskHalt(Struct, frozen=True, kw_only=True, gc=False):

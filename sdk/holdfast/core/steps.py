@@ -67,17 +67,52 @@ def release_instance(
     pid: str,
     instance: str,
     now_ms: int,
-    keep: frozenset[tuple[str, int]] = frozenset(),
+    seat: str | None = None,
 ) -> int:
-    """Give back the leases of one start of a process (§13), but those to keep; answer how many."""
-    lost = [
+    """Give back the leases of one start of a process (§13); answer how many.
+
+    With a seat, only those that stand and fall with that connection: the process may live on, and
+    has then been seen elsewhere with what it holds.
+    """
+    lost = _leases(ws, pid, instance)
+    return _give_back(ws, [t for t in lost if seat in (None, t.seat)], now_ms)
+
+
+def seat_instance(
+    ws: WorkingSet,
+    *,
+    pid: str,
+    instance: str,
+    seat: str,
+    held: frozenset[tuple[str, int]] | None,
+    now_ms: int,
+) -> int:
+    """Let what a process holds stand and fall with another connection of it; answer what is lost.
+
+    `held` is what the process knows of, as id and version. What it does not know of is given back:
+    the push was lost with the connection that carried it. Without `held` all is kept. What has
+    moved to a younger connection already is left alone: the list is older than that.
+    """
+    lost = []
+    for task in _leases(ws, pid, instance):
+        if not tasks.is_younger(seat, than=task.seat):
+            continue
+        if held is not None and (task.id, task.version) not in held:
+            lost.append(task)
+        else:
+            ws.put_task(replace(task, seat=seat))
+    return _give_back(ws, lost, now_ms)
+
+
+def _leases(ws: WorkingSet, pid: str, instance: str) -> list[Task]:
+    return [
         task
         for task in ws.tasks()
-        if task.state is TaskState.ACQUIRED
-        and task.pid == pid
-        and task.instance == instance
-        and (task.id, task.version) not in keep
+        if task.state is TaskState.ACQUIRED and task.pid == pid and task.instance == instance
     ]
+
+
+def _give_back(ws: WorkingSet, lost: Iterable[Task], now_ms: int) -> int:
     count = 0
     for task in lost:
         if _live(ws, task.id, now_ms) is not None:

@@ -92,6 +92,7 @@ def _lease(ws: WorkingSet, task: Task, request: TaskCreate | TaskAcquire, *, now
         ttl_ms=request.ttl_ms,
         pid=request.pid,
         instance=request.instance,
+        seat=request.seat,
         lease_at_ms=saturate(now_ms + request.ttl_ms),
         dispatch_at_ms=None,
         queued_at_ms=None,
@@ -122,12 +123,37 @@ def create(ws: WorkingSet, request: TaskCreate, *, now_ms: int) -> Done | Refusa
     if seen.state is TaskState.FULFILLED:
         return _held(seen, project(existing, now_ms), request)
     if seen.state is not TaskState.PENDING:
+        _seen_at(ws, stored, instance=request.instance, seat=request.seat)
         return Refusal(
             status=409,
             code="task_already_started",
             message=f"task {seen.id} is {seen.state.value}: its run goes on elsewhere",
         )
     return _held(_lease(ws, stored, request, now_ms=now_ms), existing, request)
+
+
+def _seen_at(ws: WorkingSet, task: Task, *, instance: str | None, seat: str | None) -> None:
+    """Note that the holder of a lease spoke of it on a younger connection than before.
+
+    It was not lost with the old one then: the request that took it was answered to nobody, and the
+    holder, which learns of its lease by asking again, must not lose it when the old connection is
+    found to be gone. Nothing that anybody can see changes.
+    """
+    if (
+        task.state is TaskState.ACQUIRED
+        and task.instance == instance
+        and is_younger(seat, than=task.seat)
+    ):
+        ws.put_task(replace(task, seat=seat))
+
+
+def is_younger(seat: str | None, *, than: str | None) -> bool:
+    """Whether a connection was made after another one; any was made after none.
+
+    A store that stood still may carry out what came in over a connection long after the sender has
+    left for another store. That takes nothing along.
+    """
+    return seat is not None and (than is None or seat > than)
 
 
 def _held(
@@ -199,6 +225,7 @@ def released(task: Task, *, now_ms: int) -> Task:
         ttl_ms=None,
         pid=None,
         instance=None,
+        seat=None,
         lease_at_ms=None,
         dispatch_at_ms=now_ms,
         paced_until_ms=0,
@@ -213,6 +240,7 @@ def halted(task: Task, *, reason: str | None) -> Task:
         ttl_ms=None,
         pid=None,
         instance=None,
+        seat=None,
         lease_at_ms=None,
         dispatch_at_ms=None,
         queued_at_ms=None,
@@ -327,21 +355,32 @@ def heartbeat(ws: WorkingSet, request: TaskHeartbeat, *, now_ms: int, profile: P
         for ref in request.tasks:
             task = ws.task(ref.id)
             if task is not None and task.version == ref.version:
-                _extend(ws, task, request.pid, now_ms)
+                _extend(ws, task, request, now_ms)
     elif profile.empty_heartbeat is EmptyHeartbeat.REFRESH_PID:
         for task in list(ws.tasks()):
-            _extend(ws, task, request.pid, now_ms)
+            _extend(ws, task, request, now_ms)
     return Done()
 
 
-def _extend(ws: WorkingSet, task: Task, pid: str, now_ms: int) -> None:
+def _extend(ws: WorkingSet, task: Task, request: TaskHeartbeat, now_ms: int) -> None:
     promise = ws.promise(task.id)
-    if task.state is not TaskState.ACQUIRED or task.pid != pid:
+    if task.state is not TaskState.ACQUIRED or task.pid != request.pid:
         return
     if promise is None or not is_live(promise, now_ms):
         return
     assert task.ttl_ms is not None
-    ws.put_task(replace(task, lease_at_ms=saturate(now_ms + task.ttl_ms)))
+    moves = (
+        request.tasks
+        and task.instance == request.instance
+        and is_younger(request.seat, than=task.seat)
+    )
+    ws.put_task(
+        replace(
+            task,
+            lease_at_ms=saturate(now_ms + task.ttl_ms),
+            seat=request.seat if moves else task.seat,
+        )
+    )
 
 
 def halt(ws: WorkingSet, request: TaskHalt, *, now_ms: int) -> Done | Refusal:

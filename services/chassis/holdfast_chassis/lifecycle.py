@@ -22,7 +22,14 @@ log = get_logger(__name__)
 
 
 class StartFailed(Exception):
-    """The process cannot start, and one sentence explains why; it exits 1 without a traceback."""
+    """The process cannot start, and one sentence explains why; it exits without a traceback.
+
+    The exit code is 1, or 2 where somebody must first change what the process was given.
+    """
+
+    def __init__(self, sentence: str, *, code: int = 1) -> None:
+        super().__init__(sentence)
+        self.code = code
 
 
 class Shutdown:
@@ -64,7 +71,7 @@ async def _guard(main: Callable[[Shutdown], Awaitable[None]]) -> int:
         await main(shutdown)
     except StartFailed as error:
         log.error("start_failed", reason=str(error))  # noqa: TRY400 - the sentence is enough
-        return 1
+        return error.code
     except Exception:
         log.exception("process_failed")
         return 1

@@ -16,11 +16,15 @@ from holdfast_chassis.logs import get_logger, setup_logging
 from holdfast_chassis.metrics import describe_build
 from holdfast_chassis.settings import Command, run_cli
 from holdfast_store import commands, storages
-from holdfast_store.commands import PROGRAM, complain
+from holdfast_store.clock import Clock
+from holdfast_store.commands import PROGRAM, UNUSABLE, complain
 from holdfast_store.engine import Engine
+from holdfast_store.loops.neighbors import Neighbors
 from holdfast_store.loops.readings import Readings
+from holdfast_store.loops.retention import Retention
 from holdfast_store.loops.timers import Timers
 from holdfast_store.metrics import Metrics
+from holdfast_store.replicas import SharedStorage
 from holdfast_store.rpc.readiness import Readiness
 from holdfast_store.rpc.server import CannotListen, RpcServer
 from holdfast_store.settings import (
@@ -28,9 +32,10 @@ from holdfast_store.settings import (
     DatabaseSettings,
     ExportSettings,
     ImportSettings,
+    MigrateSettings,
     StoreSettings,
 )
-from holdfast_store.storage import Storage, StorageError
+from holdfast_store.storage import SchemaMismatch, Storage, StorageError
 
 D = TypeVar("D", bound=DatabaseSettings)
 
@@ -66,9 +71,10 @@ def main(*, reached: Callable[[str], None] = lambda _point: None) -> int:
                 help="Serve the store over gRPC. A SQLite database is migrated first.",
             ),
             "migrate": Command(
-                settings=DatabaseSettings,
-                run=_migrate_command,
-                help="Bring the tables of the database up to this version.",
+                settings=MigrateSettings,
+                run=_with_logging(commands.migrate_command),
+                help="Add to the tables what this version needs, beside stores of the version"
+                " before; with --contract also take away what only older versions use.",
             ),
             "check": _whole(
                 CheckSettings,
@@ -91,27 +97,15 @@ def main(*, reached: Callable[[str], None] = lambda _point: None) -> int:
 
 
 def _whole(settings: type[D], run_: Callable[[D], int], help_: str) -> Command[D]:
+    return Command(settings=settings, run=_with_logging(run_), help=help_)
+
+
+def _with_logging(run_: Callable[[D], int]) -> Callable[[D], int]:
     def with_logging(given: D) -> int:
         _set_up_logging(given.log_level)
         return run_(given)
 
-    return Command(settings=settings, run=with_logging, help=help_)
-
-
-def _migrate_command(settings: DatabaseSettings) -> int:
-    _set_up_logging(settings.log_level)
-    try:
-        storages.open_storage(settings.database_url)
-    except StorageError as error:
-        complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
-        return 2
-    try:
-        storages.migrate(settings.database_url)
-    except StorageError as error:
-        complain(f"The database was not migrated: {error}.")
-        return 1
-    log.info("database_migrated")
-    return 0
+    return with_logging
 
 
 def _serve_command(settings: StoreSettings, reached: Callable[[str], None]) -> int:
@@ -151,9 +145,16 @@ async def _serve(
     )
     slow_poll_s = settings.slow_poll_ms / 1000
     timers = Timers(engine, storage, observer=metrics, slow_poll_s=slow_poll_s)
+    neighbors = (
+        Neighbors(engine, storage, storage, slow_poll_s=slow_poll_s)
+        if isinstance(storage, SharedStorage)
+        else None
+    )
     readiness = Readiness(engine, slow_poll_s=slow_poll_s, on_change=server.set_ready)
     readings = Readings(engine.statistics, slow_poll_s=slow_poll_s)
     metrics.members = engine.members
+    if neighbors is not None:
+        metrics.neighborhood = neighbors.status
     metrics.queues = engine.statistics.shown
     metrics.on_batch_failed = readiness.doubt
     REGISTRY.register(metrics)
@@ -176,8 +177,11 @@ async def _serve(
             background = [
                 group.create_task(timers.run(), name="timers"),
                 group.create_task(readings.run(), name="readings"),
+                *_retention(settings, engine, storage, metrics, group),
                 group.create_task(readiness.watch(), name="readiness"),
             ]
+            if neighbors is not None:
+                background.append(group.create_task(neighbors.run(), name="neighbors"))
             await shutdown.wait()
             readiness.stop()
             await server.stop(grace_s=drain_s)
@@ -185,11 +189,35 @@ async def _serve(
                 task.cancel()
 
 
+def _retention(
+    settings: StoreSettings,
+    engine: Engine,
+    storage: Storage,
+    metrics: Metrics,
+    group: asyncio.TaskGroup,
+) -> list[asyncio.Task[None]]:
+    """Begin to delete old trees, where that is wanted."""
+    if settings.retention_ms is None:
+        return []
+    retention = Retention(
+        storage,
+        clock=engine.now_ms,
+        machine_clock=Clock(),
+        observer=metrics,
+        age_ms=settings.retention_ms,
+        rows_max=settings.retention_batch_rows,
+        pause_ms=settings.retention_pause_ms,
+    )
+    return [group.create_task(retention.run(), name="retention")]
+
+
 async def _open(settings: StoreSettings, storage: Storage) -> None:
     try:
         if storages.is_migrated_by_its_store(settings.database_url):
             await asyncio.to_thread(storages.migrate, settings.database_url)
         await storage.open()
+    except SchemaMismatch as error:
+        raise StartFailed(f"The database cannot be used: {error}.", code=UNUSABLE) from error
     except StorageError as error:
         raise StartFailed(f"The database cannot be used: {error}.") from error
 

@@ -4,22 +4,28 @@ Sweeps, leases of processes that are gone, and looks at waiting tasks ride in th
 callers. What fails is tried again after a pause; due rows that the database refuses are set aside.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final
 
 from holdfast.core.working_set import Changes
 from holdfast_chassis.logs import get_logger
-from holdfast_store.batches import Batch, Committed, Gone
+from holdfast_store.batches import Back, Batch, Committed, Gone
 from holdfast_store.members import Members
 from holdfast_store.observer import Observer
 from holdfast_store.storage import Storage, StorageError
 from holdfast_store.suspects import DueRows, Suspects
+from holdfast_store.vain import VainLooks
+from holdfast_store.wakeups import News
 
 log = get_logger(__name__)
 
 RETRY_PAUSE_S: Final = 1.0
 """Pause before background work is tried again on a database that failed."""
+
+PASSED_PAUSE_S_MIN: Final = 0.01
+PASSED_PAUSE_S_MAX: Final = 1.0
+"""Pauses, each twice the one before, before tasks are looked for again that another store had."""
 
 
 class Background:
@@ -50,11 +56,16 @@ class Background:
         self._wake = wake
         self._later = later
         self._due_wanted = False
-        self._lost: list[Gone] = []
+        self._lost: list[Gone | Back] = []
+        self._passed_by: dict[str, float] = {}
+        self._vain = VainLooks()
+        self._put_off: set[str] = set()
         self.on_due: Callable[[int], None] = lambda _at_ms: None
         """Told after each commit when something is due next among what changed."""
         self.on_swept: Callable[[bool], None] = lambda _more: None
         """Told after due work was done, and whether more is due already."""
+        self.on_left: Callable[[News], None] = lambda _news: None
+        """Told after each commit what it left to other stores, since no member here could."""
         self.on_changed: Callable[[], None] = lambda: None
         """Told after each commit that changed a task, and when it is not known any more."""
 
@@ -65,8 +76,8 @@ class Background:
         self._due_wanted = True
         self._wake()
 
-    def lose(self, gone: Iterable[Gone]) -> None:
-        """Give leases back in the next batch."""
+    def lose(self, gone: Iterable[Gone | Back]) -> None:
+        """Give leases back in the next batch, but what a process that sits down still holds."""
         self._lost += gone
         self._wake()
 
@@ -94,10 +105,17 @@ class Background:
     def committed(self, batch: Batch, committed: Committed) -> None:
         """Learn that a batch stands."""
         self._members.looked(batch.looks, committed.decided.seen)
-        for gone in batch.lost:
-            if gone.back is not None:
-                self._members.admit(gone.back)
-        self._note_due(committed.changes)
+        self._vain.looked(batch.looks, committed.decided.seen)
+        if batch.looks:
+            groups = list(batch.looks.groups())
+            held_back = self._members.asides.committed(groups, committed.decided.given())
+            if held_back:
+                self.tasks_came(held_back)
+        self._note_passed(batch.looks.groups(), committed.loaded.passed_by)
+        for each in batch.lost:
+            if isinstance(each, Back):
+                self._members.admit(each.seat)
+        self._note_changes(committed.changes)
         if batch.suspects.ids:
             self._suspects.cleared(batch.suspects)
             self._observer.due_rows_set_aside(refused=0, now=self._suspects.set_aside)
@@ -107,13 +125,53 @@ class Background:
             self._due_wanted = self._due_wanted or more
             self.on_swept(more)
 
-    def _note_due(self, changes: Changes) -> None:
+    def hear(self, groups: Iterable[str]) -> None:
+        """Learn of waiting tasks that another store has queued, and look for them soon."""
+        now = []
+        for group in groups:
+            pause_s = self._vain.pause_s(group)
+            if not pause_s:
+                now.append(group)
+            elif group not in self._put_off:
+                self._put_off.add(group)
+                self._later(pause_s, partial(self._look_after_all, group))
+        if now:
+            self.tasks_came(now)
+
+    def _look_after_all(self, group: str) -> None:
+        self._put_off.discard(group)
+        self.tasks_came([group])
+
+    def tasks_came(self, groups: Iterable[str]) -> None:
+        """Learn of waiting tasks that no member here was offered, and look for them."""
+        for group in groups:
+            self._members.tasks_came(group)
+        self._wake()
+
+    def _note_passed(self, looked_at: Iterable[str], passed_by: Collection[str]) -> None:
+        """Come back for waiting tasks that another store had in hand: it may not place them."""
+        for group in looked_at:
+            if group not in passed_by:
+                self._passed_by.pop(group, None)
+        for group in passed_by:
+            pause_s = self._passed_by.get(group, PASSED_PAUSE_S_MIN)
+            self._passed_by[group] = min(2 * pause_s, PASSED_PAUSE_S_MAX)
+            self._later(pause_s, partial(self.tasks_came, [group]))
+
+    def _note_changes(self, changes: Changes) -> None:
         due = [p.timeout_at_ms for p in changes.promises_created if p.armed]
         due += [p.timeout_at_ms for p in changes.promises_updated if p.armed]
+        groups: set[str] = set()
         for task in (*changes.tasks_created, *changes.tasks_updated):
             at_ms = task.due_at_ms
             if at_ms is not None:
                 due.append(at_ms)
+            if task.queued_at_ms is not None:  # nobody here could take it
+                groups.add(task.address.group)
+        groups.discard("")  # of targets that are no groups
+        if groups or changes.unblocks:
+            addresses = frozenset(unblock.address for unblock in changes.unblocks)
+            self.on_left(News(groups=frozenset(groups), addresses=addresses))
         if due:
             self.on_due(min(due))
         if changes.tasks_created or changes.tasks_updated:
@@ -141,9 +199,35 @@ class Background:
             await self._suspect(batch, error)
         elif batch.suspects.ids:
             self._look_closer(batch.suspects, error)
+        elif batch.looks and not batch.lost:
+            self._look_without(batch, error)
         else:
             log.error("background_rejected", error=str(error))
             self.failed(batch)
+
+    def _look_without(self, batch: Batch, error: Exception) -> None:
+        """Look again at a group, without the waiting task that the database refuses to give out."""
+        groups = list(batch.looks.groups())
+        aside = self._members.asides.refused(groups)
+        if aside is None:
+            log.error("background_rejected", error=str(error))
+            self.failed(batch)
+            return
+        log.error(
+            "queued_task_set_aside",
+            id=aside.id,
+            tries=aside.tries,
+            pause_s=aside.pause_s,
+            error=str(error),
+        )
+
+        def again() -> None:
+            self._members.asides.try_again(aside.id)
+            self.tasks_came(groups)
+
+        self._later(aside.pause_s, again)
+        self._members.look_again(batch.looks)
+        self._wake()
 
     async def _suspect(self, batch: Batch, error: Exception) -> None:
         try:

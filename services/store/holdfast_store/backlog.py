@@ -1,5 +1,9 @@
 """Where to look for waiting tasks that somebody could take now, and when there is no use in it.
 
+As soon as a queue is longer than the room, half of the room goes to the oldest tasks and half to
+the trees in turn: one that has queued a hundred thousand tasks must not keep a small one waiting
+behind all of them.
+
 A task that nobody could take when it became due waits in the database. It is worth looking for
 when room comes about: a credit that returns, a member that joins. A look goes from the oldest
 waiting task on, by as many transactions as it takes, each of which passes over a bounded number of
@@ -7,9 +11,10 @@ tasks: nobody may fit the first hundred thousand, and they must not hide the one
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from holdfast_store.storage import Behind
+from holdfast_store.storage import Behind, Turns
+from holdfast_store.trees import START
 
 LOOK_MAX = 1_024
 """Waiting tasks that one transaction may look at, of all groups together."""
@@ -24,6 +29,8 @@ class Looks:
 
     oldest: Mapping[str, int]
     behind: Behind | None = None
+    turns: Mapping[str, Turns] = field(default_factory=dict)
+    """Trees whose turn it is, in groups that are looked at."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to look at."""
@@ -31,8 +38,16 @@ class Looks:
 
     def apart(self) -> "list[Looks]":
         """Take apart what does not depend on each other."""
-        looks = [Looks({group: limit}) for group, limit in self.oldest.items()]
-        return looks if self.behind is None else [*looks, Looks({}, self.behind)]
+        looks = [
+            Looks({group: limit}, turns=self._turns_of(group))
+            for group, limit in self.oldest.items()
+        ]
+        if self.behind is None:
+            return looks
+        return [*looks, Looks({}, self.behind, self._turns_of(self.behind.group))]
+
+    def _turns_of(self, group: str) -> dict[str, Turns]:
+        return {group: self.turns[group]} if group in self.turns else {}
 
     def groups(self) -> dict[str, int]:
         """How many tasks at most of each group."""
@@ -56,6 +71,16 @@ class Seen:
     """How many were offered to members so far, in their order."""
     passed_over: int = 0
     """How many of them found nobody, up to the last one that was placed."""
+    in_turn: int = 0
+    """How many more were placed because it was the turn of their trees."""
+    trees: int = 0
+    last_tree: int = START
+    """How many trees had their turn, and which was the last."""
+
+    @property
+    def taken(self) -> int:
+        """How much room was used."""
+        return self.placed + self.in_turn
 
     def meet(self, *, placed: bool) -> None:
         """Note the next task, and whether somebody took it."""
@@ -88,10 +113,23 @@ class _Group:
     """Tasks may wait for room, so that a credit that returns is worth a look."""
     front_next: bool = False
     """The next transaction begins at the start again, so that the oldest need not wait long."""
+    crowded: bool = False
+    """The queue was longer than the last look: its trees take turns."""
+    tree: int = START
+    """The tree that had the last turn."""
+    granted: int = 0
+    """The room of the look under way that is shared with the trees."""
+    odd: int = 0
+    """What was left over when the last such room was halved."""
 
     @property
     def wanted(self) -> bool:
         return not self.under_way and self.room > 0
+
+    def share(self, limit: int) -> int:
+        """How many trees have their turn: half of the room, or one for every second credit."""
+        self.granted = min(max(self.room, self.later), limit) if self.crowded else 0
+        return (self.granted + self.odd) // 2
 
 
 class Backlog:
@@ -116,6 +154,19 @@ class Backlog:
         else:
             known.room += credits
 
+    def tasks_came(self, group: str, credits: int) -> None:
+        """Learn that tasks wait which nobody here has met, and how much room there is for them.
+
+        Without room it is worth a look when some comes about. Told again and again, it does not
+        add up: the room is there once.
+        """
+        known = self._groups.setdefault(group, _Group())
+        known.starved = True
+        if known.under_way or known.behind is not None:
+            known.later = max(known.later, credits)
+        else:
+            known.room = max(known.room, credits)
+
     def credits_returned(self, group: str, credits: int) -> None:
         """Learn of room in a group: without a task that waits for it, it is not worth a look."""
         known = self._groups.get(group)
@@ -139,6 +190,7 @@ class Backlog:
         The looks must be reported by `looked` or, when the transaction failed, by `failed`.
         """
         oldest: dict[str, int] = {}
+        turns: dict[str, Turns] = {}
         behind: Behind | None = None
         left = LOOK_MAX
         for group in [name for name, known in self._groups.items() if known.wanted]:
@@ -159,7 +211,10 @@ class Backlog:
                 continue
             left -= limit
             known.under_way = True
-        return Looks(oldest, behind)
+            share = known.share(limit)
+            if share:
+                turns[group] = Turns(after=known.tree, limit=share)
+        return Looks(oldest, behind, turns)
 
     def failed(self, looks: Looks) -> None:
         """Learn that the transaction of looks failed: they are wanted again."""
@@ -176,6 +231,10 @@ class Backlog:
                 continue
             known.under_way = False
             found = seen.get(group, Seen())
+            known.odd = (known.granted + known.odd) % 2
+            if group in looks.turns:
+                is_round = found.trees < looks.turns[group].limit
+                known.tree = START if is_round else found.last_tree
             known.in_the_way = found.in_the_way + (0 if group in looks.oldest else known.in_the_way)
             if known.behind is not None and group in looks.oldest:
                 self._looked_in_front(known, found)
@@ -185,12 +244,13 @@ class Backlog:
     def _looked_in_front(self, known: _Group, found: Seen) -> None:
         """Go on where the look was, for what the oldest tasks left of the room."""
         known.front_next = False
-        known.later = max(0, known.later - found.placed)
+        known.later = max(0, known.later - found.taken)
 
     def _looked_on(self, known: _Group, found: Seen, limit: int) -> None:
         """Go on behind the last one, unless the room is used or the queue at its end."""
-        known.room -= found.placed
+        known.room -= found.taken
         is_end = found.count < limit
+        known.crowded = not is_end
         if known.room > 0 and not is_end:
             known.behind = found.last
             known.front_next = known.later > 0

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from holdfast.core import steps
 from holdfast.core import task as tasks
 from holdfast.core.decide import Keys, decide_chain
-from holdfast.core.membership import DeliveryMode, Member, TaskOffer
+from holdfast.core.membership import DeliveryMode, TaskOffer
 from holdfast.core.profile import Profile, Undeliverable
 from holdfast.core.records import (
     Preload,
@@ -23,12 +23,20 @@ from holdfast.core.records import (
     Unblock,
     project,
 )
-from holdfast.core.requests import Done, Outcome, Refusal, Request, TaskAcquire, TaskCreate
+from holdfast.core.requests import (
+    Done,
+    Outcome,
+    Refusal,
+    Request,
+    TaskAcquire,
+    TaskCreate,
+    TaskHeartbeat,
+)
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.backlog import NO_LOOKS, Looks, Seen
 from holdfast_store.members import Members, NotPlaced, Seat
 from holdfast_store.observer import Observer
-from holdfast_store.storage import CommitOutcomeUnknown, Loaded, Plan, StorageError
+from holdfast_store.storage import CommitOutcomeUnknown, Loaded, Plan, StorageError, Turn
 from holdfast_store.suspects import NO_ROWS, DueRows, Suspects
 
 Answer = Callable[[Sequence[Outcome]], None]
@@ -43,17 +51,33 @@ class Entry:
     tail: Sequence[Outcome] = ()
     """Outcomes of operations behind the chain, refused at the door."""
     is_answered: bool = False
+    size: int = 0
+    """Bytes that the chain carries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gone:
-    """One start of a process whose leases are given back, but those that it is known to keep."""
+    """One start of a process whose leases are given back."""
 
     pid: str
     instance: str
-    keep: frozenset[tuple[str, int]] = frozenset()
-    back: Seat | None = None
-    """Where the process sits again; it gets tasks from the commit of this on."""
+    seat: str | None = None
+    """With one: only leases that stand for this connection; the process may be elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A process that sits down: its leases follow it here, but those that it does not know of.
+
+    It gets tasks from the commit of this on.
+    """
+
+    seat: Seat
+
+    @property
+    def pid(self) -> str:
+        """Whose leases these are."""
+        return self.seat.member.pid
 
 
 @dataclass(slots=True)
@@ -65,7 +89,7 @@ class Batch:
     """Whether it sweeps what is due, but for the suspects."""
     suspects: DueRows = NO_ROWS
     """Due rows that are swept by themselves, since the database refused them among others."""
-    lost: list[Gone] = field(default_factory=list)
+    lost: list[Gone | Back] = field(default_factory=list)
     looks: Looks = NO_LOOKS
     """Waiting tasks that are looked at."""
 
@@ -113,6 +137,10 @@ class Decided:
     lateness_ms: list[int] = field(default_factory=list)
     """How late the sweep came to each deadline and each lease that it ended."""
 
+    def given(self) -> list[str]:
+        """List the tasks that somebody is given."""
+        return [task.id for _, task in self.pushes] + [offer.id for _, offer in self.offers]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
@@ -158,20 +186,16 @@ class Decider:
             due_skip=self._suspects.skipped if batch.due else (),
             queued=batch.looks.oldest,
             behind=batch.looks.behind,
+            turns=batch.looks.turns,
         )
 
     def decide(self, batch: Batch, loaded: Loaded) -> Decided:
         """Decide what lost members leave, then operations, then what is due, then placement."""
         ws, now_ms, profile = loaded.working_set, loaded.now_ms, self._profile
-        seen = _seen(ws, loaded.queued)
+        seen = _seen(ws, loaded.queued, loaded.turns)
         # Leases are given back before anything else: an operation of this batch may take a new
         # one for the same process, and that one stands.
-        lost = sum(
-            steps.release_instance(
-                ws, pid=gone.pid, instance=gone.instance, keep=gone.keep, now_ms=now_ms
-            )
-            for gone in batch.lost
-        )
+        lost = sum(_settle_leases(ws, each, now_ms) for each in batch.lost)
         decided = Decided(
             [decide_chain(ws, e.chain, now_ms=now_ms, profile=profile) for e in batch.entries],
             seen=seen,
@@ -203,26 +227,43 @@ class Decider:
             counts["dispatch"] = steps.dispatch(ws, ready, now_ms=now_ms, profile=self._profile)
 
     def _place(self, ws: WorkingSet, loaded: Loaded, decided: Decided) -> None:
-        """Give waiting tasks to members, oldest first, within this transaction."""
+        """Give waiting tasks to members within this transaction.
+
+        Those of trees whose turn it is come first: there are half as many of them as there is room
+        for. Then the oldest, and then what became ready a moment ago.
+        """
         seen = set(loaded.queued)
-        fresh = [
-            t.id for t in ws.tasks_touched() if t.queued_at_ms is not None and t.id not in seen
-        ]
-        for task_id in (*loaded.queued, *fresh):
+        in_turn = dict.fromkeys(turn.id for turn in loaded.turns if turn.id is not None)
+        fresh = [t.id for t in ws.tasks_touched() if t.queued_at_ms is not None]
+        for task_id in dict.fromkeys((*in_turn, *loaded.queued, *fresh)):
             task = ws.task(task_id)
             promise = ws.promise(task_id)
             if task is None or promise is None or task.queued_at_ms is None:
                 continue
+            waited = task_id in seen or task_id in in_turn
+            if waited and not self._may_place(task, decided):
+                continue
             placed = self._members.place(task, promise)
+            is_placed = not isinstance(placed, NotPlaced)
             if task_id in seen:
-                found = decided.seen[task.address.group]
-                found.meet(placed=not isinstance(placed, NotPlaced))
+                decided.seen[task.address.group].meet(placed=is_placed)
+            elif task_id in in_turn and is_placed:
+                decided.seen[task.address.group].in_turn += 1
             if not isinstance(placed, NotPlaced):
                 self._hand_over(ws, task, placed, loaded.now_ms, decided)
-            elif placed is NotPlaced.NO_MEMBER and self._drops:
+            elif placed is NotPlaced.NO_MEMBER and self._drops and not self._members.has_neighbors:
                 # The retry timer brings the message back, as in stores that hold nothing (§0.4).
                 steps.claim_execute(ws, task_id, now_ms=loaded.now_ms, profile=self._profile)
                 self._observer.delivered(status="dropped")
+
+    def _may_place(self, task: Task, decided: Decided) -> bool:
+        """Whether the database may be asked to give out a task that waited, beside the others."""
+        group = task.address.group
+        found = decided.seen[group]
+        if self._members.asides.may_place(task.id, group=group, placed=found.taken):
+            return True
+        found.meet(placed=False)
+        return False
 
     def _hand_over(
         self, ws: WorkingSet, task: Task, seat: Seat, now_ms: int, decided: Decided
@@ -238,6 +279,7 @@ class Decider:
             pid=member.pid,
             ttl_ms=member.lease_ttl_ms,
             instance=member.instance,
+            seat=seat.id,
         )
         outcome = tasks.acquire(ws, request, now_ms=now_ms)
         if isinstance(outcome, Done) and outcome.task is not None:
@@ -249,12 +291,14 @@ class Decider:
         """Take back what was placed by a transaction that did not commit."""
         for seat, _ in (*decided.pushes, *decided.offers):
             self._members.unplace(seat)
+        self._members.asides.undone(decided.given())
 
     def unreachable(self, ws: WorkingSet, decided: Decided) -> list[Unblock]:
         """Split messages into those a connected member gets after the commit, and the rest."""
         kept = []
         for unblock in ws.unblocks():
-            seat = self._members.seat_at(unblock.address)
+            # Whom the address prefers may sit at another store, which takes the message then.
+            seat = self._members.seat_at(unblock.address, named=self._members.has_neighbors)
             promise = ws.promise(unblock.promise_id)
             assert promise is not None
             if seat is None:
@@ -264,7 +308,26 @@ class Decider:
         return kept
 
 
-def _seen(ws: WorkingSet, queued: Sequence[str]) -> dict[str, Seen]:
+def _settle_leases(ws: WorkingSet, lost: Gone | Back, now_ms: int) -> int:
+    """Give back the leases that are lost with a connection; answer how many."""
+    match lost:
+        case Gone():
+            return steps.release_instance(
+                ws, pid=lost.pid, instance=lost.instance, seat=lost.seat, now_ms=now_ms
+            )
+        case Back(seat):
+            member = seat.member
+            return steps.seat_instance(
+                ws,
+                pid=member.pid,
+                instance=member.instance,
+                seat=seat.id,
+                held=member.held,
+                now_ms=now_ms,
+            )
+
+
+def _seen(ws: WorkingSet, queued: Sequence[str], turns: Sequence[Turn]) -> dict[str, Seen]:
     """Note how far a look came in the queue of each group, before anything is decided."""
     seen: dict[str, Seen] = {}
     for task_id in queued:
@@ -275,6 +338,10 @@ def _seen(ws: WorkingSet, queued: Sequence[str]) -> dict[str, Seen]:
         found.count += 1
         if task.queued_at_ms is not None:  # another replica may have taken it a moment ago
             found.last = (task.queued_at_ms, task_id)
+    for turn in turns:
+        found = seen.setdefault(turn.group, Seen())
+        found.trees += 1
+        found.last_tree = turn.tree
     return seen
 
 
@@ -328,10 +395,13 @@ def with_preloads(outcomes: list[Outcome], preloads: Mapping[str, Preload]) -> l
     return outcomes
 
 
-def with_instance(request: Request, member: Member) -> Request:
-    """Record which start of the process takes a lease, where the process asks for itself."""
-    if isinstance(request, (TaskCreate, TaskAcquire)) and request.pid == member.pid:
-        return replace(request, instance=member.instance)
+def at_seat(request: Request, seat: Seat) -> Request:
+    """Record who takes or extends a lease, and where, if the process asks for itself."""
+    if (
+        isinstance(request, (TaskCreate, TaskAcquire, TaskHeartbeat))
+        and request.pid == seat.member.pid
+    ):
+        return replace(request, instance=seat.member.instance, seat=seat.id)
     return request
 
 

@@ -5,10 +5,9 @@ import contextlib
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from holdfast_chassis.logs import get_logger
 from holdfast_store import storages
@@ -16,9 +15,16 @@ from holdfast_store.archives.audit import Audit, Broken
 from holdfast_store.archives.dump import CannotDump, dump
 from holdfast_store.archives.load import LoadRefused, Source, load
 from holdfast_store.archives.port import Archive, Kind
-from holdfast_store.clock import Clock
-from holdfast_store.settings import CheckSettings, ExportSettings, ImportSettings
-from holdfast_store.storage import StorageError
+from holdfast_store.settings import (
+    CheckSettings,
+    ExportSettings,
+    ImportSettings,
+    MigrateSettings,
+)
+from holdfast_store.storage import SchemaMismatch, StorageError
+
+if TYPE_CHECKING:
+    from holdfast_store.db.revisions import Migration
 
 PROGRAM: Final = "holdfast-store"
 STANDARD: Final = "-"
@@ -28,12 +34,71 @@ BROKEN: Final = 1
 UNUSABLE: Final = 2
 """Exit code when a setting, an argument or the database does not permit to begin."""
 
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
+"""A link by that name may lead to a file that is nobody's leftover."""
+
 log = get_logger("holdfast_store")
 
 
 def complain(sentence: str) -> None:
     """Say on stderr what the operator must read."""
     print(f"{PROGRAM}: {sentence}", file=sys.stderr)  # noqa: T201 - see above
+
+
+# Migrate
+
+
+def migrate_command(settings: MigrateSettings) -> int:
+    """Bring the tables up to date, or say what that would mean."""
+    try:
+        storages.open_storage(settings.database_url)
+    except StorageError as error:
+        complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
+        return UNUSABLE
+    ran: list[Migration] = []
+
+    def tell(migration: "Migration", seconds: float) -> None:
+        ran.append(migration)
+        _say(f"{migration}: done in {seconds:.1f} s")
+
+    try:
+        if settings.check:
+            return _foretell(settings)
+        newest = storages.migrate(settings.database_url, contract=settings.contract, told=tell)
+    except SchemaMismatch as error:
+        complain(f"The database was not migrated: {error}.")
+        return UNUSABLE
+    except StorageError as error:
+        complain(
+            f"The database was not migrated to the end: {error}. What is said above is done, and "
+            "the same command does the rest."
+        )
+        return BROKEN
+    if not ran:
+        _say(f"nothing to do at revision {newest or 'none'}")
+    log.info("database_migrated", revision=newest)
+    return 0
+
+
+def _say(sentence: str) -> None:
+    """Answer on stdout, at once: what follows may take long."""
+    print(sentence, flush=True)  # noqa: T201 - what was asked for
+
+
+def _foretell(settings: MigrateSettings) -> int:
+    outlook = storages.outlook(settings.database_url)
+    if outlook is None:
+        _say("nothing to do in memory")
+        return 0
+    wanted = outlook.wanted(contract=settings.contract)
+    for migration in wanted:
+        _say(f"{migration}: would be done")
+    if not settings.contract:
+        for migration in outlook.contracting:
+            _say(f"{migration}: waits for --contract")
+    if not wanted:
+        _say(f"nothing to do at revision {outlook.newest or 'none'}")
+    return BROKEN if wanted else 0
 
 
 # Check
@@ -50,7 +115,7 @@ async def _check(archive: Archive, settings: CheckSettings) -> int:
     unread: StorageError | None = None
     try:
         async with archive.snapshot() as snapshot:
-            audit = Audit(snapshot, now_ms=Clock()(), profile=settings.profile())
+            audit = Audit(snapshot, now_ms=snapshot.now_ms, profile=settings.profile())
             await audit.run()
     except StorageError as error:
         unread = error
@@ -109,7 +174,7 @@ async def _export(archive: Archive, name: str) -> int:
     try:
         async with archive.snapshot() as snapshot:
             with _target(name) as file:
-                counts = await dump(snapshot, file.write, now_ms=Clock()())
+                counts = await dump(snapshot, file.write, now_ms=snapshot.now_ms)
     except StorageError as error:
         complain(f"The database was not exported: {error}.")
         return UNUSABLE
@@ -131,18 +196,51 @@ def _target(name: str) -> Iterator[BinaryIO]:
             yield out
         return
     path = Path(name)
-    # Readable by its owner only: it holds every payload.
-    descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+    part = path.with_name(f"{path.name}.part")
+    with _part(part) as file:
+        # All of it while the file is held, so that nobody else takes it up.
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.rename(part, path)  # noqa: PTH104 - as it was opened
-        _sync_folder(path.parent)
+            part.rename(path)
+        except BaseException:
+            part.unlink()
+            raise
+    _sync_folder(path.parent)
+
+
+class PartTaken(OSError):
+    """Another export writes to the same name now."""
+
+
+def _part(part: Path) -> BinaryIO:
+    """Open what gets its name later; what a killed export has left there is written over.
+
+    Readable by its owner only: it holds every payload.
+    """
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | _NO_LINK, 0o600)
+    try:
+        if sys.platform != "win32":
+            _hold(descriptor, part)
+        os.ftruncate(descriptor, 0)
+        os.fchmod(descriptor, 0o600)
     except BaseException:
-        os.unlink(part)  # noqa: PTH108 - as above
+        os.close(descriptor)
         raise
+    return os.fdopen(descriptor, "wb")
+
+
+def _hold(descriptor: int, part: Path) -> None:
+    """Lock a file, which the system lets go however this process ends."""
+    import fcntl  # noqa: PLC0415 - not everywhere
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise PartTaken(f"another export writes {part} now") from error
+    if not part.exists() or not os.path.samestat(os.fstat(descriptor), part.stat()):
+        raise PartTaken(f"another export has just written {part}")
 
 
 def _sync_folder(folder: Path) -> None:

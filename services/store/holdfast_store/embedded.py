@@ -16,6 +16,7 @@ from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine, Session
 from holdfast_store.loops.timers import Timers
 from holdfast_store.observer import NullObserver
+from holdfast_store.replicas import SharedStorage
 from holdfast_store.storages import migrate, open_storage
 
 log = get_logger(__name__)
@@ -92,9 +93,10 @@ class EmbeddedStore:
             self._engine, self._storage, observer=NullObserver(), slow_poll_s=SLOW_POLL_S
         )
         await self._engine.start()
-        # The file has one owner, and this process has just become it: every lease in it belongs
-        # to a process that is gone.
-        self._engine.take_leases_from(await self._storage.lease_holders())
+        if not isinstance(self._storage, SharedStorage):
+            # The file has one owner, and this process has just become it: every lease in it
+            # belongs to a process that is gone. Who shares a database knows nothing of others.
+            self._engine.take_leases_from(await self._storage.lease_holders())
         self._timers = asyncio.create_task(_keep_running(timers), name="timers")
         self._session = self._engine.connect(member, _Inbox(receiver))
         receiver.on_connected()

@@ -6,7 +6,6 @@ same batches. Nothing here knows a database, a protocol or a rule.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,15 +16,19 @@ from holdfast.core.requests import SKIPPED, Outcome, Refusal, Request
 from holdfast.core.validation import validate
 from holdfast_chassis.logs import get_logger
 from holdfast_store.background import RETRY_PAUSE_S, Background
-from holdfast_store.batches import Answer, Batch, Decider, Entry, Gone, with_instance
+from holdfast_store.batches import Answer, Back, Batch, Decider, Entry, Gone, at_seat
 from holdfast_store.clock import Clock
+from holdfast_store.deliveries import Deliveries
+from holdfast_store.intake import ANYBODY, Intake
 from holdfast_store.members import Inbox, Members, MemberStatus, Seat
 from holdfast_store.observer import NullObserver, Observer
-from holdfast_store.runner import Runner, call
-from holdfast_store.sizes import payload_bytes
+from holdfast_store.replicas import Share
+from holdfast_store.runner import Runner
+from holdfast_store.sizes import carried_bytes
 from holdfast_store.statistics import Queue, Statistics
-from holdfast_store.storage import Storage, StorageError
+from holdfast_store.storage import Storage
 from holdfast_store.suspects import Suspects
+from holdfast_store.wakeups import News
 
 log = get_logger(__name__)
 
@@ -38,6 +41,8 @@ class EngineSettings:
     batch_bytes_max: int = 16 * 1_048_576
     """Payloads of one transaction: a server gives a transaction up that takes long to arrive."""
     queue_operations_max: int = 50_000
+    queue_bytes_max: int = 64 * 1_048_576
+    """What may wait for its transaction, of which one stream may have half."""
     due_max: int = 512
     preload_bytes_max: int = 1_048_576
     attempts_max: int = 8
@@ -95,8 +100,10 @@ class Engine:
         self._settings = settings or EngineSettings()
         self._observer: Observer = observer or NullObserver()
         self._members = Members()
-        self._queue: deque[Entry] = deque()
-        self._queued_operations = 0
+        self._intake = Intake(
+            operations_max=self._settings.queue_operations_max,
+            bytes_max=self._settings.queue_bytes_max,
+        )
         self._wake = asyncio.Event()
         self.statistics = Statistics(storage, self._members, clock=self._clock)
         suspects = Suspects()
@@ -111,6 +118,12 @@ class Engine:
             later=self._later,
         )
         self.background.on_changed = self.statistics.invalidate
+        self.background.on_left = self._leave
+        self.on_news: Callable[[News], None] = lambda _news: None
+        """Told what other stores may do that none here can."""
+        self._deliveries = Deliveries(
+            storage, self._members, observer=self._observer, later=self._later
+        )
         decider = Decider(
             self._members,
             suspects,
@@ -131,7 +144,6 @@ class Engine:
         )
         self._loop: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
-        self._handovers: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     # Life
@@ -150,14 +162,13 @@ class Engine:
             handle.cancel()
         self._timers.clear()
         self._wake.set()
-        tasks = [*self._handovers] if self._loop is None else [self._loop, *self._handovers]
+        tasks = [t for t in (self._loop, self._deliveries.working) if t is not None]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        unanswered = [*self._queue]
-        self._queue.clear()
+        unanswered = self._intake.empty()
         message = "the store stopped before it answered"
         self._runner.refuse(unanswered, Refusal(status=503, code="store_stopping", message=message))
 
@@ -177,9 +188,7 @@ class Engine:
         """Queue operations for one transaction; refusals at the door are answered at once."""
         refusal = self._refusal_at_door(chain)
         if refusal is not None:
-            for request in chain[:1]:
-                self._count(request, refusal.status)
-            answer([refusal, *[SKIPPED] * (len(chain) - 1)])
+            self._turn_away(chain, refusal, answer)
             return
         tail: Sequence[Outcome] = ()
         for index, request in enumerate(chain):
@@ -193,11 +202,25 @@ class Engine:
         if not chain:
             answer(tail)
             return
+        # Not before it is known to be well formed: what is not may have no size.
+        size = sum(map(carried_bytes, chain))
+        sender = ANYBODY if session is None else session
+        refusal = self._intake.refusal(sender, operations=len(chain), size=size)
+        if refusal is not None:
+            self._turn_away([*chain, *tail], refusal, answer)
+            return
         if session is not None:
-            chain = [with_instance(request, session.seat.member) for request in chain]
-        self._queue.append(Entry(chain, answer, tail))
-        self._queued_operations += len(chain)
+            chain = [at_seat(request, session.seat) for request in chain]
+        self._intake.put(sender, Entry(chain, answer, tail, size=size))
         self._wake.set()
+
+    def _turn_away(
+        self, chain: Sequence[Request | Outcome], refusal: Refusal, answer: Answer
+    ) -> None:
+        """Answer a chain that does not come in; of the first operation it is counted."""
+        for request in chain[:1]:
+            self._observer.operation_answered(kind=type(request).__name__, status=refusal.status)
+        answer([refusal, *[SKIPPED] * (len(chain) - 1)])
 
     def _refusal_at_door(self, chain: Sequence[Request]) -> Refusal | None:
         if not 1 <= len(chain) <= CHAIN_OPERATIONS_MAX:
@@ -208,12 +231,6 @@ class Engine:
             )
         if self._stopping:
             return Refusal(status=503, code="store_stopping", message="the store is stopping")
-        if self._queued_operations + len(chain) > self._settings.queue_operations_max:
-            return Refusal(
-                status=429,
-                code="overloaded",
-                message="the store's queue is full; send again after a pause",
-            )
         return None
 
     def _count(self, request: Request, status: int) -> None:
@@ -235,34 +252,17 @@ class Engine:
     def connect(self, member: Member, inbox: Inbox) -> Session:
         """Seat a member and give it what waits for it; raises `BadMember`."""
         seat = self._members.join(member, inbox, now_ms=self.now_ms())
-        if member.held is not None:
-            gone = Gone(pid=member.pid, instance=member.instance, keep=member.held, back=seat)
-            self.background.lose([gone])
-        self._wake.set()
+        self.background.lose([Back(seat)])
         self.statistics.invalidate()
-        if member.groups:
-            handover = asyncio.create_task(self._deliver_waiting(seat), name="deliver-waiting")
-            self._handovers.add(handover)
-            handover.add_done_callback(self._handovers.discard)
+        self._deliveries.want(self._members.addresses_of(seat))
         return Session(self, seat)
 
-    async def _deliver_waiting(self, seat: Seat) -> None:
-        """Hand over settled promises that waited for a member to come back.
-
-        A failure loses messages at most, and whoever waits registers its listeners again.
-        """
-        try:
-            promises = await self._storage.take_unblocks(self._members.addresses_of(seat))
-        except StorageError as error:
-            log.warning("unblocks_not_taken", error=str(error))
-            return
-        for promise in promises:
-            call(seat.inbox.push_settled, promise)
-            self._observer.message_claimed(kind="unblock")
-            self._observer.delivered(status="success")
-
     def disconnect(self, seat: Seat, *, peer_closed: bool) -> None:
-        """Unseat a member; after the grace its leases are given back if it did not return."""
+        """Unseat a member; after the grace its leases are given back if it did not return.
+
+        Where it may return to is not known here: to another store of the same database, too. The
+        leases say by their seat whether they were seen elsewhere since.
+        """
         if not self._members.leave(seat):
             return
         self.statistics.invalidate()
@@ -273,12 +273,16 @@ class Engine:
 
         def lapse() -> None:
             if not self._members.is_seated(member.pid, member.instance):
-                self.take_leases_from([(member.pid, member.instance)])
+                gone = Gone(pid=member.pid, instance=member.instance, seat=seat.id)
+                self.background.lose([gone])
 
         self._later(grace_ms / 1000, lapse)
 
     def take_leases_from(self, holders: Iterable[tuple[str, str]]) -> None:
-        """Give back the leases of process starts, as pid and instance, that are gone."""
+        """Give back the leases of process starts, as pid and instance, that are gone for good.
+
+        Wherever they were connected: only the one owner of a database can know that of all.
+        """
         self.background.lose([Gone(pid=pid, instance=instance) for pid, instance in holders])
 
     def give_back(self, seat: Seat, credits: int) -> None:
@@ -303,6 +307,37 @@ class Engine:
         """Return when the statistics may differ from those of a version."""
         await self.statistics.changed(since=since)
 
+    # Other stores
+
+    @property
+    def has_neighbors(self) -> bool:
+        """Whether other stores may be on the same database."""
+        return self._members.has_neighbors
+
+    @has_neighbors.setter
+    def has_neighbors(self, there_are: bool) -> None:
+        self._members.has_neighbors = there_are
+
+    def hear(self, news: News) -> None:
+        """Do what is told that another store could not do, as far as members here can."""
+        if news.groups:
+            self.background.hear(news.groups)
+        self._deliveries.hear(self._members.addresses() if news.everything else news.addresses)
+
+    def _leave(self, news: News) -> None:
+        if self._members.has_neighbors:
+            self.on_news(news)
+        # Whoever joined while the batch was under way has looked too early.
+        self._deliveries.hear(news.addresses)
+
+    def shares(self) -> dict[str, Share]:
+        """Tell what each group has here."""
+        members = self._members
+        return {
+            group: Share(members.workers(group), members.free_credits(group))
+            for group in members.groups()
+        }
+
     # Background work
 
     def sweep(self) -> None:
@@ -317,7 +352,9 @@ class Engine:
             self._wake.clear()
             try:
                 while await self._run_next():
-                    pass
+                    if self._intake:
+                        # A storage that never waits would keep out whoever has not come in yet.
+                        await asyncio.sleep(0)
             except Exception:
                 # Nothing is lost: what a batch takes off the queue the runner answers for.
                 log.exception("engine_broke")
@@ -339,18 +376,10 @@ class Engine:
         batch = Batch()
         if not self._stopping:
             self.background.join(batch)
-        operations, size = 0, 0
-        bounds = self._settings
-        while (
-            self._queue
-            and operations < bounds.batch_operations_max
-            and size < bounds.batch_bytes_max
-        ):
-            entry = self._queue.popleft()
-            operations += len(entry.chain)
-            size += sum(map(payload_bytes, entry.chain))
-            batch.entries.append(entry)
-        self._queued_operations -= operations
+        batch.entries = self._intake.take(
+            operations_max=self._settings.batch_operations_max,
+            bytes_max=self._settings.batch_bytes_max,
+        )
         return batch
 
     def _later(self, delay_s: float, action: Callable[[], None]) -> None:

@@ -8,11 +8,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from itertools import count
+from secrets import token_hex
+from typing import Final, Protocol
 
 from holdfast.core.ids import Address, flaw_of_text, parse_address
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise, Task
+from holdfast_store.asides import Asides
 from holdfast_store.backlog import Backlog, Looks, Seen
 
 WARM_TASKS_MAX = 65_536
@@ -30,6 +33,10 @@ class BadMember(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+_SEATS: Final = count()
+"""Tells seats of one millisecond apart, in their order."""
 
 
 class Inbox(Protocol):
@@ -63,10 +70,13 @@ class Seat:
     """One member's place: its credits and where it receives."""
 
     __slots__ = (
-        *("admitted", "connected_at_ms", "credits", "draining", "held", "inbox", "member", "works"),
+        *("admitted", "connected_at_ms", "credits", "draining", "held", "id", "inbox", "member"),
+        "works",
     )
 
     def __init__(self, member: Member, inbox: Inbox, *, connected_at_ms: int) -> None:
+        # In the order of age, on all stores of a database, as they answer by one clock.
+        self.id = f"{connected_at_ms:012x}-{next(_SEATS):08x}-{token_hex(4)}"
         self.member = member
         self.inbox = inbox
         self.credits = member.credits
@@ -111,7 +121,11 @@ class Members:
         self._by_pid: dict[str, Seat] = {}
         self._by_group: dict[str, dict[str, Seat]] = {}
         self._backlog = Backlog()
+        self.asides = Asides()
         self._last_pid: OrderedDict[str, str] = OrderedDict()
+        self._avoided: OrderedDict[str, str] = OrderedDict()
+        self.has_neighbors = False
+        """Whether another store may have members too: whom an address names may sit there."""
 
     # Joining and leaving
 
@@ -131,6 +145,8 @@ class Members:
 
     def admit(self, seat: Seat) -> None:
         """Let a member have tasks: what its process no longer holds has been given back."""
+        if seat.admitted:
+            return  # it has had its room offered when it joined
         seat.admitted = True
         if self._by_pid.get(seat.member.pid) is seat:
             self._offer_room(seat)
@@ -181,6 +197,9 @@ class Members:
         free = [s for s in fitting if s.credits > 0 and s.takes_tasks]
         if not free:
             return self._not_placed(address.group, any_fitting=bool(fitting))
+        avoided = self._avoided.pop(task.id, None)
+        if avoided is not None:
+            free = [s for s in free if s.member.pid != avoided] or free
         preferred = (address.pid, self._last_pid.get(task.id))
         seat = next(
             (s for pid in preferred if pid for s in free if s.member.pid == pid),
@@ -188,7 +207,7 @@ class Members:
         ) or max(free, key=lambda s: s.credits)
         seat.credits -= 1
         seat.held += 1
-        self._remember(task.id, seat.member.pid)
+        _remember(self._last_pid, task.id, seat.member.pid)
         return seat
 
     def unplace(self, seat: Seat) -> None:
@@ -209,19 +228,15 @@ class Members:
         return NotPlaced.NO_MEMBER
 
     def forget(self, task_ids: Iterable[str]) -> None:
-        """Prefer nobody for these tasks: whoever had them last let them lie.
+        """Prefer others for these tasks: whoever had them last let them lie.
 
         A process that was stopped keeps its connection and its credits for a while. Giving a task
         back to it each time that its lease has run out would keep the task from everybody else.
         """
         for task_id in task_ids:
-            self._last_pid.pop(task_id, None)
-
-    def _remember(self, task_id: str, pid: str) -> None:
-        self._last_pid[task_id] = pid
-        self._last_pid.move_to_end(task_id)
-        if len(self._last_pid) > WARM_TASKS_MAX:
-            self._last_pid.popitem(last=False)
+            pid = self._last_pid.pop(task_id, None)
+            if pid is not None:
+                _remember(self._avoided, task_id, pid)
 
     # Waiting tasks
 
@@ -231,6 +246,11 @@ class Members:
         The looks must be reported by `looked` or, when the transaction failed, by `look_again`.
         """
         return self._backlog.wanted(self.free_credits)
+
+    def tasks_came(self, group: str) -> None:
+        """Learn of waiting tasks that no member here was offered: another store has queued them."""
+        if group in self._by_group:
+            self._backlog.tasks_came(group, self.free_credits(group))
 
     def looked(self, looks: Looks, seen: Mapping[str, Seen]) -> None:
         """Learn what looks at waiting tasks found, by group."""
@@ -242,16 +262,23 @@ class Members:
 
     # Addresses and numbers
 
-    def seat_at(self, address: str) -> Seat | None:
-        """Find the member that a message to an address reaches now (§4.4)."""
+    def seat_at(self, address: str, *, named: bool = False) -> Seat | None:
+        """Find the member that a message to an address reaches now (§4.4).
+
+        With `named`, an address that prefers a member means no other.
+        """
         parsed = parse_address(address)
         seats = self._by_group.get(parsed.group)
         if not seats:
             return None
-        named = seats.get(parsed.pid)
-        if named is not None or parsed.unicast:
-            return named
+        chosen = seats.get(parsed.pid)
+        if chosen is not None or parsed.unicast or (named and parsed.pid):
+            return chosen
         return next(iter(seats.values()))
+
+    def addresses(self) -> list[str]:
+        """Every address at which any member may be waited for by name."""
+        return [address for seat in self._by_pid.values() for address in self.addresses_of(seat)]
 
     def addresses_of(self, seat: Seat) -> list[str]:
         """Every address at which a member may be waited for by name."""
@@ -293,6 +320,13 @@ class Members:
             )
             for pid, seat in sorted(self._by_pid.items())
         ]
+
+
+def _remember(pids: OrderedDict[str, str], task_id: str, pid: str) -> None:
+    pids[task_id] = pid
+    pids.move_to_end(task_id)
+    if len(pids) > WARM_TASKS_MAX:
+        pids.popitem(last=False)
 
 
 def check_member(member: Member) -> None:

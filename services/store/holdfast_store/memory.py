@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from bisect import insort
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from holdfast.core.records import (
@@ -23,7 +23,9 @@ from holdfast.core.records import (
 )
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.agenda import Agenda
-from holdfast_store.preloads import counted_bytes, fitting, rows_max
+from holdfast_store.memory_queue import MemoryQueue
+from holdfast_store.memory_trees import Asked, MemoryTrees
+from holdfast_store.preloads import counted_bytes, first_within, fitting, rows_max
 from holdfast_store.storage import (
     Armed,
     BatchRejected,
@@ -31,8 +33,14 @@ from holdfast_store.storage import (
     InsertConflict,
     Loaded,
     Plan,
+    Pruned,
     QueueCounts,
+    Root,
+    TreePart,
+    Turn,
+    Turns,
 )
+from holdfast_store.trees import tree_of
 
 R = TypeVar("R")
 
@@ -81,15 +89,39 @@ class MemoryStorage:
         """Count work per group, in the order of their names."""
         return self._rows.queue_counts(now_ms)
 
-    async def take_unblocks(self, addresses: Sequence[str]) -> Sequence[Promise]:
-        """Delete and answer settled promises that wait for these addresses."""
+    async def take_unblocks(
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+    ) -> Sequence[tuple[str, Promise]]:
+        """Delete messages for these addresses, and answer their addresses and promises."""
         async with self._turn:
-            return self._rows.take_unblocks(addresses)
+            return self._rows.take_unblocks(addresses, limit, bytes_max)
 
     async def drop_unblocks(self, *, before_ms: int) -> int:
         """Delete messages that nobody came for; answer how many."""
         async with self._turn:
             return self._rows.drop_unblocks(before_ms)
+
+    async def file_origins(self, *, limit: int) -> bool:  # noqa: ARG002 - nothing is unknown here
+        """Answer that every tree is known."""
+        return True
+
+    async def roots(self, *, before_ms: int, behind: tuple[int, str], limit: int) -> Sequence[Root]:
+        """List roots that were created before an instant, the oldest first."""
+        asked = self._rows.asked()
+        found = self._rows.trees.roots(before_ms=before_ms, behind=behind)
+        return [asked.root(root, before_ms) for root in found[:limit]]
+
+    async def tree_part(self, root: str, *, before_ms: int, behind: str, limit: int) -> TreePart:
+        """Look at so many promises of a tree."""
+        members = self._rows.trees.members(root, behind=behind)[:limit]
+        return self._rows.asked().part(members, before_ms=before_ms, behind=behind)
+
+    async def prune(
+        self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int
+    ) -> Pruned:
+        """Delete so many promises of trees that are over, in one transaction."""
+        async with self._turn:
+            return self._rows.prune(roots, before_ms=before_ms, behind=behind, limit=limit)
 
     async def ping(self) -> None:
         """Answer."""
@@ -125,7 +157,8 @@ class _Rows:
         self.callbacks: dict[str, dict[str, Callback]] = {}
         self.listeners: dict[str, dict[str, None]] = {}
         self.outbox: dict[str, dict[str, int]] = {}
-        self.queued: dict[str, Agenda] = {}
+        self.queued: dict[str, MemoryQueue] = {}
+        self.trees = MemoryTrees()
         self._deadlines = Agenda()
         self._due = Agenda()
         self._leased: dict[str, set[str]] = {}
@@ -148,12 +181,15 @@ class _Rows:
             ids.update(due_promises, due_tasks)
         queued = self._oldest_queued(plan.queued, plan.behind)
         ids.update(queued)
+        turns = self._turns(plan.turns)
+        ids.update(turn.id for turn in turns if turn.id is not None)
         return Loaded(
             working_set=self._working_set(ids),
             now_ms=now_ms,
             due_promises=due_promises,
             due_tasks=due_tasks,
             queued=queued,
+            turns=turns,
         )
 
     def _oldest_queued(self, limits: Mapping[str, int], behind: Behind | None) -> list[str]:
@@ -161,16 +197,18 @@ class _Rows:
         for group, limit in limits.items():
             queue = self.queued.get(group)
             if queue is not None:
-                found += queue.entries(limit)
+                found += queue.oldest(limit)
         found.sort()
         if behind is not None and behind.group in self.queued:
-            # An agenda has no way in from the side; what a database finds by its index is counted
-            # off here. Nothing in memory grows so long that this matters.
-            queue = self.queued[behind.group]
-            place = (behind.queued_at_ms, behind.id)
-            further = [entry for entry in queue.entries(len(queue)) if entry > place]
-            found += further[: behind.limit]
+            found += self.queued[behind.group].behind(behind)
         return [task_id for _, task_id in found]
+
+    def _turns(self, turns: Mapping[str, Turns]) -> list[Turn]:
+        return [
+            Turn(group=group, tree=tree, id=task_id)
+            for group in sorted(turns.keys() & self.queued.keys())
+            for tree, task_id in self.queued[group].turns(turns[group])
+        ]
 
     def _working_set(self, ids: set[str]) -> WorkingSet:
         callbacks = [
@@ -274,6 +312,7 @@ class _Rows:
             waiting[unblock.promise_id] = unblock.enqueued_at_ms
 
     def _index_birth(self, promise: Promise) -> None:
+        self.trees.born(promise)
         for tag, index in ((BRANCH, self._in_branch), (PARENT, self._with_parent)):
             key = promise.tags.get(tag)
             if key is not None:
@@ -305,20 +344,36 @@ class _Rows:
         if queue is None:
             if task.queued_at_ms is None:
                 return
-            queue = self.queued[group] = Agenda()
-        queue.put(task.id, task.queued_at_ms)
+            queue = self.queued[group] = MemoryQueue()
+        queue.put(task.id, task.queued_at_ms, self._tree(task.id))
         if not queue:
             del self.queued[group]
 
+    def _tree(self, task_id: str) -> int:
+        promise = self.promises.get(task_id)
+        return tree_of(task_id) if promise is None else tree_of(task_id, promise.tags)
+
     # Messages
 
-    def take_unblocks(self, addresses: Sequence[str]) -> list[Promise]:
-        found = sorted(
-            (enqueued_at_ms, promise_id)
-            for address in set(addresses)
-            for promise_id, enqueued_at_ms in self.outbox.pop(address, {}).items()
-        )
-        return _present(self.promises, dict.fromkeys(key for _, key in found))
+    def take_unblocks(
+        self, addresses: Sequence[str], limit: int, bytes_max: int
+    ) -> list[tuple[str, Promise]]:
+        while True:
+            found = sorted(
+                (enqueued_at_ms, promise_id, address)
+                for address in set(addresses)
+                for promise_id, enqueued_at_ms in self.outbox.get(address, {}).items()
+            )[:limit]
+            sizes = [
+                counted_bytes(self.promises[key]) if key in self.promises else 0
+                for _, key, _ in found
+            ]
+            taken = found[: first_within(sizes, bytes_max)]
+            for _, promise_id, address in taken:
+                _take(self.outbox, address, promise_id)
+            there = [(a, self.promises[key]) for _, key, a in taken if key in self.promises]
+            if there or not taken:
+                return there
 
     def drop_unblocks(self, before_ms: int) -> int:
         dropped = 0
@@ -328,6 +383,46 @@ class _Rows:
                     _take(self.outbox, address, promise_id)
                     dropped += 1
         return dropped
+
+    # Retention
+
+    def asked(self) -> Asked:
+        """Look up what is named by something that could make somebody ask for it."""
+        messages = (promise_id for waiting in self.outbox.values() for promise_id in waiting)
+        return Asked(self.promises, self.tasks, self.callbacks, self.listeners, messages)
+
+    def prune(self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int) -> Pruned:
+        asked = self.asked()
+        members: list[str] = []
+        for root in roots:
+            found = self.trees.members(root, behind=behind)
+            members += [i for i in found if i != root and asked.is_over(i, before_ms)]
+        members = members[:limit]
+        self._forget(members)
+        alone = [root for root in roots if self._is_alone(asked, root, before_ms)]
+        self._forget(alone)
+        last = members[-1] if members else behind
+        return Pruned(roots=alone, promises=len(members) + len(alone), last=last)
+
+    def _is_alone(self, asked: Asked, root: str, before_ms: int) -> bool:
+        return (
+            self.trees.members(root) == [root]
+            and asked.is_over(root, before_ms)
+            and asked.is_let_go(root)
+        )
+
+    def _forget(self, ids: Collection[str]) -> None:
+        for promise_id in ids:
+            promise = self.promises.pop(promise_id)
+            self.tasks.pop(promise_id, None)
+            self.trees.died(promise)
+            for tag, index in ((BRANCH, self._in_branch), (PARENT, self._with_parent)):
+                key = promise.tags.get(tag)
+                if key is not None:
+                    index[key].remove(promise_id)
+        for awaited in list(self.callbacks):
+            for awaiter in self.callbacks[awaited].keys() & ids:
+                _take(self.callbacks, awaited, awaiter)
 
 
 def _first(agenda: Agenda, limit: int, skip: frozenset[str], until_ms: int) -> list[str]:

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from holdfast.core import requests
 from holdfast.core.requests import Request
+from holdfast_store.loops.neighbors import Neighborhood
 from holdfast_store.members import MemberStatus
 from holdfast_store.statistics import Queue
 
@@ -75,6 +76,27 @@ _OF_QUEUES: Final[tuple[tuple[str, str, Callable[[Queue], float]], ...]] = (
 """Per group; beyond 200 groups the rest is summed up under the name `_other`."""
 
 
+_OF_NEIGHBORS: Final[tuple[tuple[str, str, Callable[[Neighborhood], float]], ...]] = (
+    ("others", "Other stores on the database that are alive.", lambda n: n.stores),
+    (
+        "listening",
+        "1 while messages of other stores are heard, 0 while the database is asked instead.",
+        lambda n: n.is_listening,
+    ),
+    (
+        "settling",
+        "1 while messages may be missing, so that everything is looked at every second.",
+        lambda n: n.is_settling,
+    ),
+)
+_COUNTED_OF_NEIGHBORS: Final[tuple[tuple[str, str, Callable[[Neighborhood], float]], ...]] = (
+    ("told", "Batches that left something to members of other stores.", lambda n: n.told),
+    ("heard", "Messages of other stores, signs of life included.", lambda n: n.heard),
+    ("looks", "Looks at everything, for what no message has told.", lambda n: n.looks),
+)
+"""Only of a store whose database others may use too."""
+
+
 class _Histogram:
     """Observations counted into buckets."""
 
@@ -106,6 +128,8 @@ class Metrics(Collector):
         self.members: Callable[[], Sequence[MemberStatus]] = tuple
         self.queues: Callable[[], Sequence[Queue] | None] = lambda: None
         """Answers what waits per group, as it was read last; `None` while it cannot be known."""
+        self.neighborhood: Callable[[], Neighborhood | None] = lambda: None
+        """Answers how it goes with other stores; `None` where there can be none."""
         self.on_batch_failed: Callable[[], None] = lambda: None
         """Told at once when a transaction failed: the database may be away."""
         self._answered: Counter[tuple[str, int]] = Counter()
@@ -122,6 +146,9 @@ class Metrics(Collector):
         self._lateness = _Histogram(LATENESS_BOUNDS)
         self._due_rows_refused = 0
         self._due_rows_set_aside = 0
+        self._trees_deleted = 0
+        self._promises_deleted = 0
+        self._retention_lag_s = 0.0
         self._statements = 0
         self._statements_lock = Lock()
 
@@ -170,6 +197,16 @@ class Metrics(Collector):
         self._due_rows_refused += refused
         self._due_rows_set_aside = now
 
+    def trees_deleted(self, *, trees: int, promises: int, lag_ms: int) -> None:
+        """Count what retention deleted, and keep how late that was."""
+        self._trees_deleted += trees
+        self._promises_deleted += promises
+        self._retention_lag_s = lag_ms / 1000
+
+    def retention_passed(self) -> None:
+        """Know that nothing is left that could be deleted."""
+        self._retention_lag_s = 0.0
+
     def count_statement(self, _text: str) -> None:
         """Count a statement; called on the thread that runs it."""
         with self._statements_lock:
@@ -191,8 +228,10 @@ class Metrics(Collector):
         yield from self._batches()
         yield from self._messages()
         yield from self._timers()
+        yield from self._retention()
         yield from self._now()
         yield from self._queues()
+        yield from self._replicas()
 
     def _requests(self) -> Iterator[Metric]:
         answered = [
@@ -270,6 +309,24 @@ class Metrics(Collector):
             self._due_rows_set_aside,
         )
 
+    def _retention(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "holdfast_store_retention_deleted_trees",
+            "Trees that retention has deleted to the last promise.",
+            self._trees_deleted,
+        )
+        yield CounterMetricFamily(
+            "holdfast_store_retention_deleted_promises",
+            "Promises that retention has deleted.",
+            self._promises_deleted,
+        )
+        yield GaugeMetricFamily(
+            "holdfast_store_retention_lag_seconds",
+            "How long ago the trees that retention deletes now could have been deleted; 0 when it"
+            " has deleted all.",
+            self._retention_lag_s,
+        )
+
     def _queues(self) -> Iterator[Metric]:
         """Write the last reading out; without one there are no series, rather than wrong ones."""
         queues = self.queues() or ()
@@ -278,6 +335,20 @@ class Metrics(Collector):
             for queue in queues:
                 family.add_metric([queue.group], value_of(queue))
             yield family
+
+    def _replicas(self) -> Iterator[Metric]:
+        """Write out how stores on one database work together; without series where none can."""
+        how = self.neighborhood()
+        for name, help_, value_of in _OF_NEIGHBORS:
+            gauge = GaugeMetricFamily(f"holdfast_store_replicas_{name}", help_)
+            if how is not None:
+                gauge.add_metric([], value_of(how))
+            yield gauge
+        for name, help_, value_of in _COUNTED_OF_NEIGHBORS:
+            counter = CounterMetricFamily(f"holdfast_store_replicas_{name}", help_)
+            if how is not None:
+                counter.add_metric([], value_of(how))
+            yield counter
 
     def _now(self) -> Iterator[Metric]:
         members = self.members()

@@ -31,6 +31,12 @@ class Observer(Protocol):
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:
         """Count due rows that the database refused, and note how many are set aside now."""
 
+    def trees_deleted(self, *, trees: int, promises: int, lag_ms: int) -> None:
+        """Count what retention deleted, and note how long ago it might have been."""
+
+    def retention_passed(self) -> None:
+        """Note that retention has looked at everything."""
+
 
 class NullObserver:
     """Counts nothing."""
@@ -57,4 +63,10 @@ class NullObserver:
         """Ignore."""
 
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:
+        """Ignore."""
+
+    def trees_deleted(self, *, trees: int, promises: int, lag_ms: int) -> None:
+        """Ignore."""
+
+    def retention_passed(self) -> None:
         """Ignore."""

@@ -1,6 +1,6 @@
 """How much a record counts against the byte bound of a preload, the same on every database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from holdfast.core.ids import bytes_of
 from holdfast.core.records import Promise
@@ -40,3 +40,13 @@ def fitting(sizes: Mapping[str, int], bytes_max: int) -> list[str]:
 
 def _bytes_of(texts: tuple[str, ...]) -> int:
     return bytes_of("".join(texts))
+
+
+def first_within(sizes: Sequence[int], bytes_max: int) -> int:
+    """Answer how many of the first fit into so many bytes together: one in any case."""
+    total = 0
+    for count, size in enumerate(sizes):
+        total += size
+        if total > bytes_max and count:
+            return count
+    return len(sizes)

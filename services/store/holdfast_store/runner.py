@@ -7,6 +7,7 @@ neighbours, and one bad row delays no other.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from random import random
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
@@ -106,7 +107,9 @@ class Runner:
                 committed = await self._transact(batch)
             except (InsertConflict, TransactionAborted) as error:
                 self._observer.batch_failed(kind=type(error).__name__)
-                await asyncio.sleep(0.002 * 2**attempt)
+                # Two stores that lost against each other must not meet again at the same instant.
+                longest_s = 0.002 * 2**attempt
+                await asyncio.sleep(longest_s * (0.5 + random() / 2))  # noqa: S311 - no secret
             except BatchRejected as error:
                 self._observer.batch_failed(kind=type(error).__name__)
                 await self._take_apart(batch, error)

@@ -27,9 +27,9 @@ MEBIBYTE: Final = 1_048_576
 HOUR_MS: Final = 3_600_000
 
 
-def span_or_off(maximum: int) -> Callable[[str], int | None]:
+def span_or_off(maximum: int, minimum: int = 0) -> Callable[[str], int | None]:
     """Accept a number of milliseconds, or `off`."""
-    number = integer(0, maximum)
+    number = integer(minimum, maximum)
 
     def parse(value: str) -> int | None:
         if value == "off":
@@ -53,6 +53,21 @@ class DatabaseSettings:
     )
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "info", doc="The least level that is logged."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrateSettings(DatabaseSettings):
+    """What bringing the tables up to date needs."""
+
+    contract: bool = setting(
+        default=False,
+        doc="Also take away from the tables what only older versions use; no store of such a"
+        " version may run any more.",
+    )
+    check: bool = setting(
+        default=False,
+        doc="Change nothing: say what would be done, with exit code 1 if that is anything.",
     )
 
 
@@ -154,6 +169,24 @@ class StoreSettings(ProcessSettings):
         " changed, and whether the database answers.",
     )
 
+    # Retention
+    retention_ms: int | None = setting(
+        None,
+        parse=span_or_off(10 * 365 * 24 * HOUR_MS, minimum=60_000),
+        doc="Milliseconds after which a tree of promises that is over is deleted; off, the"
+        " default, keeps everything. A deleted id may be created anew.",
+    )
+    retention_batch_rows: int = setting(
+        500,
+        parse=integer(1, 10_000),
+        doc="Promises that retention deletes in one transaction.",
+    )
+    retention_pause_ms: int = setting(
+        100,
+        parse=integer(0, HOUR_MS),
+        doc="Milliseconds between two transactions of retention.",
+    )
+
     # Size and number
     value_bytes_max: int = setting(
         limits.VALUE_BYTES_MAX,
@@ -171,7 +204,14 @@ class StoreSettings(ProcessSettings):
     queue_operations_max: int = setting(
         50_000,
         parse=integer(256, 10_000_000),
-        doc="Operations that may wait for their transaction; more are refused.",
+        doc="Operations that may wait for their transaction, of which one stream may have half;"
+        " more are refused.",
+    )
+    queue_bytes_max: int = setting(
+        64 * MEBIBYTE,
+        parse=integer(16 * MEBIBYTE, 65_536 * MEBIBYTE),
+        doc="Bytes that may wait for their transaction, of which one stream may have half; more are"
+        " refused.",
     )
     calls_max: int = setting(
         10_000, parse=integer(16, 1_000_000), doc="gRPC calls at once, streams included."
@@ -234,6 +274,7 @@ class StoreSettings(ProcessSettings):
         return EngineSettings(
             batch_operations_max=self.batch_operations_max,
             queue_operations_max=self.queue_operations_max,
+            queue_bytes_max=self.queue_bytes_max,
             preload_bytes_max=self.preload_bytes_max,
             stream_grace_ms=self.stream_grace_ms,
         )

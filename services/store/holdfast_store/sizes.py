@@ -1,4 +1,6 @@
-"""How much data operations carry, as far as it matters to the size of a transaction."""
+"""How much data operations carry: what a transaction is bounded by, and the memory that waits."""
+
+from collections.abc import Mapping
 
 from holdfast.core.records import Value
 from holdfast.core.requests import (
@@ -9,23 +11,35 @@ from holdfast.core.requests import (
     TaskCreate,
     TaskFence,
     TaskFulfill,
+    TaskHeartbeat,
+    TaskSuspend,
 )
 
 
-def payload_bytes(request: Request | PromiseRecord) -> int:
-    """Count the payloads of an operation, headers not included: they are small beside them."""
+def carried_bytes(request: Request | PromiseRecord) -> int:  # noqa: PLR0911 - one for each kind
+    """Count payloads, headers, tags and lists of ids: all that can be large."""
     match request:
         case PromiseCreate():
-            return _data_bytes(request.param)
+            return _value_bytes(request.param) + _texts_bytes(request.tags)
         case PromiseSettle():
-            return _data_bytes(request.value)
+            return _value_bytes(request.value)
         case PromiseRecord():
-            return _data_bytes(request.create.param) + _data_bytes(request.value)
+            return carried_bytes(request.create) + _value_bytes(request.value)
         case TaskCreate() | TaskFence() | TaskFulfill():
-            return payload_bytes(request.action)
+            return carried_bytes(request.action)
+        case TaskSuspend():
+            return sum(len(action.awaited) for action in request.actions)
+        case TaskHeartbeat():
+            return sum(len(ref.id) for ref in request.tasks)
         case _:
             return 0
 
 
-def _data_bytes(value: Value) -> int:
-    return 0 if value.data is None else len(value.data)
+def _value_bytes(value: Value) -> int:
+    headers = 0 if value.headers is None else _texts_bytes(value.headers)
+    return headers if value.data is None else headers + len(value.data)
+
+
+def _texts_bytes(texts: Mapping[str, str]) -> int:
+    """Count characters, which are bytes enough for a bound on memory."""
+    return sum(map(len, texts)) + sum(map(len, texts.values()))

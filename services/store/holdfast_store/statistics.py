@@ -1,17 +1,27 @@
 """Queue statistics: what waits and runs per group, joined with who could take it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from time import monotonic
 from typing import Final
 
 from holdfast_store.members import Members
+from holdfast_store.replicas import NO_SHARE, Share
 from holdfast_store.storage import QueueCounts, Storage
 
 REFRESH_S: Final = 1.0
 """Shortest span between two reads of the database, however often somebody asks."""
+
+PAUSE_PER_SECOND: Final = 20.0
+"""Pause for each second that a read took: at most a twentieth of the time is spent reading.
+
+A read counts every open task by an index, so that a million of them take a good part of a second.
+"""
+
+PAUSE_S_MAX: Final = 10.0
+"""A read of any length is not more stale than this, and itself."""
 
 STALE_S: Final = 30.0
 """Numbers that should have been read anew for so long are not shown any more."""
@@ -45,8 +55,17 @@ class _Shown:
     others: QueueCounts | None = None
 
 
+def pause_after(took_s: float) -> float:
+    """Answer how long to leave the database alone after a read."""
+    return max(REFRESH_S, min(PAUSE_PER_SECOND * took_s, PAUSE_S_MAX))
+
+
 class Statistics:
-    """Answers queue statistics from counts that are at most `REFRESH_S` old."""
+    """Answers queue statistics from counts that are `REFRESH_S` old, or more where there are many.
+
+    The database is asked by one reader at a time, and seldom enough that the asking takes a bounded
+    share of the time, however many ask and however much there is to count.
+    """
 
     def __init__(self, storage: Storage, members: Members, *, clock: Callable[[], int]) -> None:
         self._storage = storage
@@ -55,6 +74,7 @@ class Statistics:
         self._counts: dict[str, QueueCounts] = {}
         self._shown = _Shown(())
         self._read_at: float | None = None
+        self._pause_s = REFRESH_S
         self._failed = False
         self._version = 0
         self._news = asyncio.Event()
@@ -63,8 +83,15 @@ class Statistics:
         self._unread.set()
         self._unread_since: float | None = None
         self._reading_since: float | None = None
+        self._elsewhere: Mapping[str, Share] = {}
         self.version = 0
         """Which changes the numbers include; for `changed`."""
+
+    def learn(self, elsewhere: Mapping[str, Share]) -> None:
+        """Learn what groups have at other stores; a moment old, and gone with a store that is."""
+        if elsewhere != self._elsewhere:
+            self._elsewhere = elsewhere
+            self.invalidate()
 
     def invalidate(self) -> None:
         """Learn that the numbers may have changed."""
@@ -89,8 +116,16 @@ class Statistics:
         async with self._reading:
             if self._is_old:
                 await self._read()
-        names = groups or sorted(self._counts.keys() | self._members.groups())
-        return [self._queue(name) for name in sorted(set(names))]
+        names = groups or sorted(
+            self._counts.keys() | self._members.groups() | self._elsewhere.keys()
+        )
+        return [
+            self._joined(
+                self._counts.get(name) or QueueCounts(group=name),
+                self._here(name) + self._elsewhere.get(name, NO_SHARE),
+            )
+            for name in sorted(set(names))
+        ]
 
     # For whoever only looks at what was read
 
@@ -109,6 +144,8 @@ class Statistics:
     def shown(self) -> Sequence[Queue] | None:
         """Tell the last numbers without asking the database; `None` when they are no good.
 
+        Members and credits are those of this store: whoever asks all stores sums them up.
+
         Groups with members come first, then the others by name, up to a bound; the rest is told
         as one, so that whoever names groups in targets cannot make the answer grow.
         """
@@ -116,7 +153,10 @@ class Statistics:
         is_stale = waiting and monotonic() - min(waiting) > STALE_S
         if self._read_at is None or self._failed or is_stale:
             return None
-        queues = [self._queue(name) for name in self._shown.names]
+        queues = [
+            self._joined(self._counts.get(name) or QueueCounts(group=name), self._here(name))
+            for name in self._shown.names
+        ]
         if self._shown.others is not None:
             queues.append(self._others(self._shown.others))
         return queues
@@ -125,12 +165,13 @@ class Statistics:
 
     @property
     def _is_old(self) -> bool:
-        return self._read_at is None or monotonic() - self._read_at >= REFRESH_S
+        return self._read_at is None or monotonic() - self._read_at >= self._pause_s
 
     async def _read(self) -> None:
         waiting, self._unread_since = self._unread_since, None
         self._reading_since = monotonic() if waiting is None else waiting
         self._unread.clear()
+        started = monotonic()
         version = self._version
         try:
             counts = await self._storage.queue_counts(now_ms=self._clock())
@@ -147,20 +188,16 @@ class Statistics:
         self._failed = False
         self.version = version
         self._read_at = monotonic()
-
-    def _queue(self, group: str) -> Queue:
-        counts = self._counts.get(group) or QueueCounts(group=group)
-        return self._joined(counts, self._members.workers(group), self._members.free_credits(group))
+        self._pause_s = pause_after(self._read_at - started)
 
     def _others(self, counts: QueueCounts) -> Queue:
         rest = self._members.groups().difference(self._shown.names)
-        return self._joined(
-            counts,
-            sum(map(self._members.workers, rest)),
-            sum(map(self._members.free_credits, rest)),
-        )
+        return self._joined(counts, sum(map(self._here, rest), NO_SHARE))
 
-    def _joined(self, counts: QueueCounts, members: int, free_credits: int) -> Queue:
+    def _here(self, group: str) -> Share:
+        return Share(self._members.workers(group), self._members.free_credits(group))
+
+    def _joined(self, counts: QueueCounts, share: Share) -> Queue:
         oldest = counts.oldest_due_at_ms
         return Queue(
             group=counts.group,
@@ -169,8 +206,8 @@ class Statistics:
             suspended=counts.suspended,
             halted=counts.halted,
             oldest_due_age_ms=0 if oldest is None else max(0, self._clock() - oldest),
-            members=members,
-            free_credits=free_credits,
+            members=share.members,
+            free_credits=share.free_credits,
         )
 
 

@@ -41,6 +41,12 @@ class CommitOutcomeUnknown(StorageError):
     """The connection broke during the commit; the writes are there as a whole or not at all."""
 
 
+class SchemaMismatch(StorageError):
+    """The tables are not the ones that this version was written for."""
+
+    code = "schema_mismatch"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behind:
     """Tasks of a group with a waiting execute message, behind a place in their order."""
@@ -50,6 +56,25 @@ class Behind:
     id: str
     """Together the place: the tasks that follow it are meant, not the one that stands there."""
     limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turns:
+    """Trees of a group whose turn it is: those with a waiting execute message, in a circle."""
+
+    after: int
+    """The tree that had the last turn; those with greater numbers are meant, in their order."""
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A tree that has its turn."""
+
+    group: str
+    tree: int
+    id: str | None
+    """Its oldest queued task; none when another replica has all that there are."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +93,8 @@ class Plan:
     """Per group: how many tasks with a waiting execute message, oldest first."""
     behind: Behind | None = None
     """Further back in the queue of one more group: it takes one more statement."""
+    turns: Mapping[str, Turns] = field(default_factory=dict)
+    """Per group: trees whose oldest queued tasks are wanted too; one statement for all groups."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +108,11 @@ class Loaded:
     due_tasks: Sequence[str] = ()
     queued: Sequence[str] = ()
     """What `queued` asks for, oldest first, and then what `behind` asks for."""
+    passed_by: Collection[str] = ()
+    """Groups with more queued tasks than were found where fewer were found than asked for: another
+    replica has them at this moment. Their queue did not come to its end."""
+    turns: Sequence[Turn] = ()
+    """What `turns` asks for, by group and tree; fewer than asked where the circle ends."""
 
 
 class Transaction(Protocol):
@@ -120,6 +152,41 @@ class QueueCounts:
     oldest_due_at_ms: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Root:
+    """A promise that begins a tree: the tag `resonate:origin` of the others names it."""
+
+    id: str
+    created_at_ms: int
+    ended_at_ms: int
+    """When it was settled, or is by its deadline."""
+    is_over: bool
+    """Whether it ended before the instant that was asked for, and nobody can ask for it again: no
+    message or obligation names it, and the promise that created it is gone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreePart:
+    """What was found of a tree behind a place in the order of its ids."""
+
+    seen: int
+    is_over: bool
+    """Whether all of these, like a root, ended before the instant that was asked for."""
+    last: str
+    """The place behind them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What a transaction deleted."""
+
+    roots: Collection[str] = ()
+    promises: int = 0
+    """The roots among them."""
+    last: str = ""
+    """The place behind the last promise of the last tree."""
+
+
 class Storage(Protocol):
     """A database of promises."""
 
@@ -147,11 +214,36 @@ class Storage(Protocol):
     async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
         """Work per group, of tasks that have something ahead."""
 
-    async def take_unblocks(self, addresses: Sequence[str]) -> Sequence[Promise]:
-        """Delete and answer settled promises that wait for these addresses (at most once, §4.3)."""
+    async def take_unblocks(
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+    ) -> Sequence[tuple[str, Promise]]:
+        """Delete messages for these addresses, and answer their addresses and promises.
+
+        At most once (§4.3). So many at most, and so many bytes of payloads, but one in any case:
+        nothing is left exactly if nothing is answered.
+        """
 
     async def drop_unblocks(self, *, before_ms: int) -> int:
         """Delete messages that nobody came for; answer how many."""
+
+    async def file_origins(self, *, limit: int) -> bool:
+        """Note the trees of so many promises that an older version wrote; answer if that is all."""
+
+    async def roots(self, *, before_ms: int, behind: tuple[int, str], limit: int) -> Sequence[Root]:
+        """List roots behind a place that were created before an instant, the oldest first."""
+
+    async def tree_part(self, root: str, *, before_ms: int, behind: str, limit: int) -> TreePart:
+        """Look at so many promises of a tree, behind a place in the order of their ids."""
+
+    async def prune(
+        self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int
+    ) -> Pruned:
+        """Delete so many promises of trees that are over, in one transaction.
+
+        Each root goes last, when nothing else of its tree is there: whoever creates the same
+        promise meanwhile gets the settled one, and never half of a tree without its root. Rows
+        that somebody else has locked, or that are not over, stay.
+        """
 
     async def ping(self) -> None:
         """Answer when the database does; raise `StorageUnavailable` otherwise."""

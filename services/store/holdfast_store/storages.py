@@ -1,8 +1,14 @@
 """From the address of a database to its storage, whichever kind it is."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from holdfast_store.archives.port import Archive
 from holdfast_store.memory import MemoryStorage
 from holdfast_store.storage import Storage, StorageError
+
+if TYPE_CHECKING:
+    from holdfast_store.db.revisions import Migration, Outlook
 
 MEMORY = "memory:"
 
@@ -51,10 +57,28 @@ def is_migrated_by_its_store(url: str) -> bool:
     return not opening.is_postgres(url)
 
 
-def migrate(url: str) -> None:
-    """Bring the tables at an address up to this version; nothing to do in memory."""
+def migrate(
+    url: str,
+    *,
+    contract: bool = False,
+    told: "Callable[[Migration, float], None]" = lambda _migration, _seconds: None,
+) -> str | None:
+    """Add to the tables at an address what this version needs; nothing to do in memory.
+
+    With `contract` also take away what only older versions use. `told` hears of each migration
+    that ran and how many seconds it took; answers the newest revision of the database.
+    """
     if url == MEMORY:
-        return
+        return None
     from holdfast_store.db import migrate as migration  # noqa: PLC0415 - see above
 
-    migration.migrate(url)
+    return migration.migrate(url, contract=contract, told=told)
+
+
+def outlook(url: str) -> "Outlook | None":
+    """Say which migrations a database lacks; `None` when it never needs any."""
+    if url == MEMORY:
+        return None
+    from holdfast_store.db import migrate as migration  # noqa: PLC0415 - see above
+
+    return migration.outlook(url)

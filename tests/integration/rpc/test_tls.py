@@ -11,6 +11,7 @@ import pytest
 
 from holdfast import errors
 from holdfast.core.requests import PromiseGet
+from holdfast.rpc import dialing
 from holdfast.v1 import workers_pb2 as pb
 from tests.integration.rpc.support import join, until
 
@@ -59,18 +60,42 @@ async def secured() -> AsyncIterator[str]:
         await server.stop(0)
 
 
-async def test_an_authority_of_the_system_is_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the certificate one of the system's authorities."""
     roots = tmp_path / "roots.pem"
     roots.write_bytes(CERTIFICATE)
     monkeypatch.delenv("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", raising=False)
     monkeypatch.setenv("SSL_CERT_FILE", str(roots))
 
+
+@pytest.mark.usefixtures("trusted")
+async def test_an_authority_of_the_system_is_trusted() -> None:
     async with secured() as url, join(url, connected=False) as (_, mailbox):
         await until(mailbox.connected.wait())
 
     assert mailbox.connections == 1
+
+
+@pytest.mark.usefixtures("trusted")
+async def test_a_certificate_must_be_for_the_name_and_not_for_what_it_stands_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The certificate is good for the address at which the other name is found."""
+
+    async def look_up(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    monkeypatch.setattr(dialing, "look_up", look_up)
+    async with secured() as url:
+        async with join(url, connected=False) as (_, mailbox):
+            await until(mailbox.connected.wait())
+        other = url.replace("localhost", "store.test")
+        async with join(other, connected=False) as (store, stranger):
+            with pytest.raises(errors.ServerUnavailable, match=r"store\.test.*127\.0\.0\.1"):
+                await until(store.submit([PromiseGet(id="a")], timeout=1))
+
+    assert stranger.connections == 0
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused() -> None:

@@ -63,16 +63,41 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-@contextlib.asynccontextmanager
-async def serving(database: Path) -> AsyncIterator[str]:
+def serving(database: Path) -> contextlib.AbstractAsyncContextManager[str]:
     """Run a store on a file; answer its address. It is asked to stop at the end."""
-    process = await start(
-        "serve",
-        database=url_of(database),
-        listen="127.0.0.1:0",
-        metrics_listen="127.0.0.1:0",
-    )
+    return serving_at(url_of(database))
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A store process that is ready."""
+
+    process: Process
+    url: str
+
+    async def kill(self) -> None:
+        """End it on the spot."""
+        self.process.kill()
+        await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving_at(url: str, **settings: str) -> AsyncIterator[str]:
+    """Run a store on any database; answer its address. It is asked to stop at the end."""
+    async with started_at(url, **settings) as store:
+        yield store.url
+        store.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await store.process.wait() == 0
+
+
+@contextlib.asynccontextmanager
+async def started_at(url: str, **settings: str) -> AsyncIterator[Serving]:
+    """Run a store that may be killed."""
+    listen = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
+    process = await start("serve", database=url, standard_input=DEVNULL, **listen | settings)
     assert process.stderr is not None
+    logs: asyncio.Task[bytes] | None = None
     try:
         async with asyncio.timeout(PATIENCE_S):
             address = ""
@@ -85,12 +110,10 @@ async def serving(database: Path) -> AsyncIterator[str]:
                 elif event["event"] == "readiness_changed":
                     break
         logs = asyncio.create_task(process.stderr.read())
-        yield f"grpc://{address}"
-        process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE_S):
-            assert await process.wait() == 0
-            await logs
+        yield Serving(process, f"grpc://{address}")
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+        if logs is not None:
+            await logs

@@ -316,7 +316,7 @@ async def test_a_snapshot_writes_nothing(tmp_path: Path) -> None:
 async def test_a_database_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path) -> None:
     empty, ahead, tampered = (migrated(tmp_path / f"{n}.db") for n in range(3))
     execute(empty, "DROP TABLE schema_revisions")
-    execute(ahead, "INSERT INTO schema_revisions VALUES ('9999', 'x')")
+    execute(ahead, "INSERT INTO schema_floors VALUES ('9999', '9998')")
     execute(tampered, "UPDATE schema_revisions SET checksum = 'x'")
     text = tmp_path / "text.db"
     text.write_text("no database" * 1_000)
@@ -325,7 +325,7 @@ async def test_a_database_that_does_not_fit_is_refused_with_the_reason(tmp_path:
         await audited(empty)
     with pytest.raises(SchemaBehind, match="there is no file"):
         await audited(tmp_path / "absent.db")
-    with pytest.raises(SchemaAhead, match="9999"):
+    with pytest.raises(SchemaAhead, match="9998"):
         await audited(ahead)
     with pytest.raises(SchemaTampered, match="has changed since it ran"):
         await audited(tampered)

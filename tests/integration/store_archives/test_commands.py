@@ -1,6 +1,7 @@
 """`holdfast-store check`, `export` and `import` as a person runs them, also beside a store."""
 
 import asyncio
+import fcntl
 import json
 import signal
 import sqlite3
@@ -153,7 +154,7 @@ async def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
         path,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)"
         " INSERT INTO promises SELECT 'p' || i, 'pending', zeroblob(2000), NULL, NULL, NULL,"
-        " '{}', 9, 1, NULL, 0, NULL, NULL, NULL, 100 FROM n",
+        " '{}', 9, 1, NULL, 0, NULL, NULL, NULL, 100, 'p' || i FROM n",
     )
 
     process = await start("export", str(file), database=url_of(path))
@@ -170,6 +171,37 @@ async def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert err.decode() == "holdfast-store: Stopped before the end; nothing was kept.\n"
     assert list(file.parent.iterdir()) == []
+
+
+async def test_what_a_killed_export_has_left_is_written_over(tmp_path: Path) -> None:
+    path, file = tmp_path / "a.db", tmp_path / "out" / "a.jsonl"
+    await fill(migrated(path), EVERYTHING)
+    file.parent.mkdir()
+    left = file.with_name("a.jsonl.part")
+    left.write_text("half of something" * 10_000)
+    left.chmod(0o644)
+
+    ended = await run("export", str(file), database=path)
+    copied = await run("import", str(file), database=tmp_path / "b.db")
+
+    assert (ended.code, copied.code) == (0, 0), ended.err + copied.err
+    assert list(file.parent.iterdir()) == [file]
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_two_exports_do_not_write_to_one_file(tmp_path: Path) -> None:
+    path, file = tmp_path / "a.db", tmp_path / "a.jsonl"
+    await fill(migrated(path), EVERYTHING)
+    part = file.with_name("a.jsonl.part")
+
+    with part.open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused = await run("export", str(file), database=path)
+
+    assert refused.code == 1
+    assert "another export writes" in refused.says
+    assert part.exists()
+    assert not file.exists()
 
 
 # Beside a store, and from one to the next

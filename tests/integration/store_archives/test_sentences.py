@@ -50,7 +50,7 @@ def commands(capsys: pytest.CaptureFixture[str]) -> Commands:
 
 def test_what_cannot_be_checked_is_said(tmp_path: Path, commands: Commands) -> None:
     ahead, bare, text = migrated(tmp_path / "ahead.db"), tmp_path / "bare.db", tmp_path / "text.db"
-    execute(ahead, "INSERT INTO schema_revisions VALUES ('9999', 'x')")
+    execute(ahead, "INSERT INTO schema_floors VALUES ('9999', '9998')")
     execute(bare, "CREATE TABLE other (x)")
     text.write_text("no database" * 1_000)
     before = tables_of(bare)
@@ -59,7 +59,7 @@ def test_what_cannot_be_checked_is_said(tmp_path: Path, commands: Commands) -> N
         ("memory:", "memory: keeps nothing that another process could read"),
         ("mysql://x", "HOLDFAST_STORE_DATABASE_URL is not usable"),
         (tmp_path / "absent.db", "there is no file"),
-        (ahead, "a newer version has migrated it"),
+        (ahead, "a newer version has contracted the tables, use that one"),
         (bare, "the database has revision none, this version needs "),
         (text, "file is not a database"),
     ):

@@ -83,3 +83,8 @@ async def load(storage: Storage, *ids: str, now_ms: int = 0, **plan: Any) -> Loa
 async def stored(storage: Storage, *ids: str) -> WorkingSet:
     """Answer the rows under these ids."""
     return (await load(storage, *ids)).working_set
+
+
+async def taken_for(storage: Storage, *addresses: str) -> list[tuple[str, Promise]]:
+    """Take all that waits for addresses."""
+    return list(await storage.take_unblocks(addresses, limit=1_000, bytes_max=BYTES_MAX))

@@ -122,12 +122,21 @@ async def test_a_file_that_lacks_the_newest_migration_is_behind(sqlite_file: Pat
     assert await refusal(sqlite_file) is SchemaBehind
 
 
-async def test_a_file_of_a_newer_version_is_ahead_for_open_and_migrate(sqlite_file: Path) -> None:
+async def test_a_file_that_a_newer_version_has_contracted_is_ahead_for_open_and_migrate(
+    sqlite_file: Path,
+) -> None:
     execute(sqlite_file, "INSERT INTO schema_revisions VALUES ('9999', 'x')")
+    execute(sqlite_file, "INSERT INTO schema_floors VALUES ('9999', '9998')")
 
     assert await refusal(sqlite_file) is SchemaAhead
-    with pytest.raises(SchemaAhead, match="9999"):
+    with pytest.raises(SchemaAhead, match=r"9999 and .* only by versions that know revision 9998"):
         migrate(url_of(sqlite_file))
+
+
+async def test_a_file_of_another_line_of_versions_is_refused(sqlite_file: Path) -> None:
+    execute(sqlite_file, "INSERT INTO schema_revisions VALUES ('0000', 'x')")
+
+    assert await refusal(sqlite_file) is SchemaTampered
 
 
 async def test_a_migration_that_changed_after_it_ran_is_refused(sqlite_file: Path) -> None:
@@ -146,13 +155,15 @@ def folder(tmp_path: Path) -> Path:
     return copy
 
 
-def add_migration(folder: Path, number: int, *, body: str) -> None:
+def add_migration(folder: Path, number: int, *, body: str, needs: str | None = None) -> None:
+    contracts = "" if needs is None else f'needs = "{needs}"'
     text = f"""
 import sqlalchemy as sa
 from alembic import op
 
 revision = "{number:04}"
 down_revision = "{number - 1:04}"
+{contracts}
 
 
 def upgrade():
@@ -164,20 +175,79 @@ def upgrade():
 NEXT = len(revisions.known_revisions()) + 1
 
 
-async def test_a_newer_version_migrates_a_file_and_the_older_one_then_refuses_it(
+async def test_an_older_version_goes_on_with_a_file_that_a_newer_one_has_expanded(
     sqlite_file: Path, folder: Path
 ) -> None:
     storage = SqliteStorage(sqlite_file)
     await storage.open()
     await save(storage, promises_created=[promise("p")])
-    await storage.close()
     add_migration(folder, NEXT, body='op.add_column("promises", sa.Column("more", sa.Text))')
 
     reached = migration.migrate(url_of(sqlite_file), folder=folder)
 
-    assert reached == f"{NEXT:04}"
-    assert execute(sqlite_file, "SELECT id, more FROM promises") == [("p", None)]
+    await save(storage, promises_created=[promise("q")])
+    await storage.close()
+    again = SqliteStorage(sqlite_file)
+    await again.open()
+    assert (await stored(again, "p", "q")).promise("q") == promise("q")
+    await again.close()
+    assert reached == migrate(url_of(sqlite_file)) == f"{NEXT:04}"
+    rows = "SELECT id, more FROM promises ORDER BY id"
+    assert execute(sqlite_file, rows) == [("p", None), ("q", None)]
+
+
+DROP = 'op.drop_index("promises_branch")'
+
+
+async def test_what_contracts_waits_until_it_is_asked_for(sqlite_file: Path, folder: Path) -> None:
+    add_migration(folder, NEXT, body=DROP, needs=f"{NEXT:04}")
+    add_migration(folder, NEXT + 1, body='op.create_table("late", sa.Column("id", sa.Text))')
+    told: list[str] = []
+
+    def run(*, contract: bool) -> str | None:
+        return migration.migrate(
+            url_of(sqlite_file),
+            folder=folder,
+            contract=contract,
+            told=lambda each, _seconds: told.append(str(each)),
+        )
+
+    run(contract=False)
+    before = migration.outlook(url_of(sqlite_file), folder=folder)
+    storage = SqliteStorage(sqlite_file)
+    await storage.open()
+    await storage.close()
+    run(contract=True)
+
+    assert told == [f"expand {NEXT + 1:04} (added)", f"contract {NEXT:04} (added)"]
+    assert [each.revision for each in before.contracting] == [f"{NEXT:04}"]
+    assert not before.expanding
+    assert not migration.outlook(url_of(sqlite_file), folder=folder).contracting
     assert await refusal(sqlite_file) is SchemaAhead
+
+
+async def test_a_file_that_a_store_has_open_is_not_contracted(
+    sqlite_file: Path, folder: Path
+) -> None:
+    add_migration(folder, NEXT, body=DROP, needs=f"{NEXT:04}")
+    storage = SqliteStorage(sqlite_file)
+    await storage.open()
+
+    with pytest.raises(StorageUnavailable, match="has one owner"):
+        migration.migrate(url_of(sqlite_file), folder=folder, contract=True, busy_timeout_ms=50)
+
+    await storage.close()
+    migration.migrate(url_of(sqlite_file), folder=folder, contract=True)
+
+
+def test_asking_what_is_missing_changes_nothing(sqlite_file: Path, folder: Path) -> None:
+    add_migration(folder, NEXT, body='op.create_table("late", sa.Column("id", sa.Text))')
+    before = sqlite_file.read_bytes()
+
+    outlook = migration.outlook(url_of(sqlite_file), folder=folder)
+
+    assert [str(each) for each in outlook.wanted(contract=True)] == [f"expand {NEXT:04} (added)"]
+    assert sqlite_file.read_bytes() == before
 
 
 def test_a_migration_that_fails_leaves_the_file_as_it_was(sqlite_file: Path, folder: Path) -> None:

@@ -1,7 +1,8 @@
 """What a plan loads: the closure of its ids, and rows found by due instant, queue and process."""
 
-from holdfast.core.records import Callback, TaskState
-from holdfast_store.storage import Behind, Plan, Storage
+from holdfast.core.records import PREFIX, TARGET, Callback, TaskState
+from holdfast_store.storage import Behind, Plan, Storage, Turns
+from holdfast_store.trees import START, tree_of
 from tests.integration.store_db.records import (
     leased,
     load,
@@ -205,6 +206,62 @@ async def test_looks_at_the_front_and_further_back_go_together(storage: Storage)
 
     assert sorted(found.queued) == ["a1", "b2"]
     assert {t.id for t in found.working_set.tasks()} == {"a1", "b2"}
+
+
+async def test_trees_have_their_turns_with_their_oldest_tasks(storage: Storage) -> None:
+    """By the number of the tree, whatever the ids look like, and by group."""
+    trees = {name: tree_of(name) for name in ("big", "mid", "low")}
+    first, second, third = sorted(trees, key=trees.__getitem__)
+    await save_tasks(
+        storage,
+        *(queued(f"{first}.{n}", at_ms=n, group="a") for n in (3, 1, 2)),
+        *(queued(f"{second}.{n}", at_ms=n, group="a") for n in (2, 1)),
+        queued(f"{third}.1", at_ms=0, group="a"),
+        queued(f"{third}.2", at_ms=0, group="b"),
+        task(f"{second}.0", group="a", dispatch_at_ms=0),
+    )
+
+    async def turns(**of: Turns) -> list[tuple[str, str, str | None]]:
+        found = await load(storage, turns=of)
+        assert {t.id for t in found.working_set.tasks()} == {turn.id for turn in found.turns}
+        names = {number: name for name, number in trees.items()}
+        return [(turn.group, names[turn.tree], turn.id) for turn in found.turns]
+
+    assert await turns(a=Turns(after=START, limit=2)) == [
+        ("a", first, f"{first}.1"),
+        ("a", second, f"{second}.1"),
+    ]
+    assert await turns(a=Turns(after=trees[first], limit=9), b=Turns(after=START, limit=1)) == [
+        ("a", second, f"{second}.1"),
+        ("a", third, f"{third}.1"),
+        ("b", third, f"{third}.2"),
+    ]
+    assert await turns(a=Turns(after=trees[third], limit=9)) == []
+    assert await turns(nobody=Turns(after=START, limit=9)) == []
+
+
+async def test_a_tree_is_told_by_its_tags_before_its_ids(storage: Storage) -> None:
+    """A workflow may give its children ids of their own: they share its turn."""
+    names = ("x", "y", "z")
+    tags = {TARGET: "poll://any@a", PREFIX: "one-run"}
+    await save(
+        storage,
+        promises_created=[targeted(name, tags=tags) for name in names],
+        tasks_created=[queued(name, at_ms=n, group="a") for n, name in enumerate(names)],
+    )
+
+    found = await load(storage, turns={"a": Turns(after=START, limit=9)})
+
+    assert [(turn.tree, turn.id) for turn in found.turns] == [(tree_of("one-run"), "x")]
+
+
+async def test_a_tree_whose_tasks_were_acquired_has_no_turn(storage: Storage) -> None:
+    await save_tasks(storage, queued("t", at_ms=1))
+
+    await save(storage, tasks_updated=[leased("t", pid="p", lease_at_ms=9)])
+
+    found = await load(storage, turns={"workers": Turns(after=START, limit=5)})
+    assert list(found.turns) == []
 
 
 async def test_a_queued_task_that_was_acquired_is_queued_no_more(storage: Storage) -> None:

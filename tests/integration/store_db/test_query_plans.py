@@ -2,17 +2,19 @@
 
 import re
 import sqlite3
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 
+from holdfast_store.db import retention_statements
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.statements import Statements, build
 
 STATEMENTS = build(Sqlite())
+RETENTION = retention_statements.build(Sqlite(), locks=False)
 # They count open or queued tasks, each by an index that holds nothing else.
-COUNTS = {"queue_states": "tasks_open", "queue_due": "tasks_queued"}
+COUNTS = {"queue_states": "tasks_open", "queue_due": "tasks_turns"}
 SMALL = {"tables_named", "revisions"}
 TABLES = "promises|tasks|callbacks|listeners|resumes|outbox|schedules"
 ALIASES = "other|member|child|in_branch|with_parent|later"
@@ -34,6 +36,22 @@ def test_no_table_is_read_from_end_to_end(sqlite_file: Path, name: str) -> None:
         assert scans == [f"SCAN tasks USING COVERING INDEX {COUNTS[name]}"]
     else:
         assert scans == []
+
+
+@pytest.mark.parametrize("name", sorted(asdict(RETENTION)))
+def test_retention_reads_no_table_from_end_to_end(sqlite_file: Path, name: str) -> None:
+    text = getattr(RETENTION, name)
+    with sqlite3.connect(sqlite_file) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", [None] * text.count("?"))
+        steps = [row[3] for row in plan.fetchall()]
+    connection.close()
+
+    scans = [
+        step for step in steps if step.startswith("SCAN") and not step.startswith("SCAN each_")
+    ]
+
+    assert scans == []
+    assert not [step for step in steps if "TEMP B-TREE" in step], "nothing is sorted"
 
 
 @pytest.mark.parametrize("name", ["due_promises", "due_tasks"])

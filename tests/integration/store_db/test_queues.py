@@ -5,12 +5,14 @@ from msgspec.structs import replace
 from holdfast.core.records import PromiseState, TaskState, Unblock
 from holdfast_store.storage import QueueCounts, Storage
 from tests.integration.store_db.records import (
+    BYTES_MAX,
     leased,
     load,
     promise,
     queued,
     save,
     save_tasks,
+    taken_for,
     targeted,
     task,
 )
@@ -163,14 +165,14 @@ async def test_an_unblock_is_taken_once_by_whoever_has_its_address(storage: Stor
     )
 
     taken = [
-        list(await storage.take_unblocks(addresses))
+        await taken_for(storage, *addresses)
         for addresses in ([], ["http://c"], ["http://a"], ["http://a"], ["http://b", "http://a"])
     ]
 
-    assert taken == [[], [], [p, q], [], [p]]
+    assert taken == [[], [], [("http://a", p), ("http://a", q)], [], [("http://b", p)]]
 
 
-async def test_a_promise_that_waits_at_two_of_the_addresses_is_answered_once(
+async def test_a_promise_that_waits_at_two_of_the_addresses_is_answered_for_both(
     storage: Storage,
 ) -> None:
     p = promise("p", state=PromiseState.RESOLVED)
@@ -183,8 +185,37 @@ async def test_a_promise_that_waits_at_two_of_the_addresses_is_answered_once(
         ],
     )
 
-    assert await storage.take_unblocks(["http://a", "http://b"]) == [p]
-    assert await storage.take_unblocks(["http://a", "http://b"]) == []
+    assert await taken_for(storage, "http://a", "http://b") == [("http://a", p), ("http://b", p)]
+    assert await taken_for(storage, "http://a", "http://b") == []
+
+
+async def test_messages_are_taken_so_many_at_a_time_until_none_is_left(storage: Storage) -> None:
+    settled = [promise(f"p{n}", state=PromiseState.RESOLVED) for n in range(5)]
+    await save(
+        storage,
+        promises_created=settled,
+        unblocks=[Unblock(promise_id=p.id, address="http://a", enqueued_at_ms=1) for p in settled],
+    )
+
+    by_count = await storage.take_unblocks(["http://a"], limit=2, bytes_max=BYTES_MAX)
+    by_bytes = await storage.take_unblocks(["http://a"], limit=9, bytes_max=1)
+    rest = await taken_for(storage, "http://a")
+
+    assert [p.id for _, p in by_count] == ["p0", "p1"]
+    assert [p.id for _, p in by_bytes] == ["p2"], "one in any case"
+    assert [p.id for _, p in rest] == ["p3", "p4"]
+    assert await taken_for(storage, "http://a") == []
+
+
+async def test_messages_whose_promise_is_gone_hide_no_others(storage: Storage) -> None:
+    p = promise("p", state=PromiseState.RESOLVED)
+    gone = [Unblock(promise_id=f"a{n}", address="http://a", enqueued_at_ms=1) for n in range(3)]
+    there = Unblock(promise_id="p", address="http://a", enqueued_at_ms=2)
+    await save(storage, promises_created=[p], unblocks=[*gone, there])
+
+    taken = await storage.take_unblocks(["http://a"], limit=2, bytes_max=BYTES_MAX)
+
+    assert taken == [("http://a", p)]
 
 
 async def test_the_same_message_again_coalesces(storage: Storage) -> None:
@@ -198,7 +229,7 @@ async def test_the_same_message_again_coalesces(storage: Storage) -> None:
     await save(storage, unblocks=[Unblock(promise_id="p", address="http://a", enqueued_at_ms=9)])
 
     assert await storage.drop_unblocks(before_ms=9) == 0
-    assert await storage.take_unblocks(["http://a"]) == [p]
+    assert await taken_for(storage, "http://a") == [("http://a", p)]
 
 
 async def test_messages_that_nobody_came_for_are_dropped(storage: Storage) -> None:
@@ -214,8 +245,8 @@ async def test_messages_that_nobody_came_for_are_dropped(storage: Storage) -> No
     dropped = await storage.drop_unblocks(before_ms=3)
 
     assert dropped == 3
-    assert await storage.take_unblocks(["http://2"]) == []
-    assert await storage.take_unblocks(["http://3"]) == [p]
+    assert await taken_for(storage, "http://2") == []
+    assert await taken_for(storage, "http://3") == [("http://3", p)]
     assert await storage.drop_unblocks(before_ms=3) == 0
 
 

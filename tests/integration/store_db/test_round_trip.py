@@ -15,7 +15,15 @@ from holdfast.core.records import (
     WaitMode,
 )
 from holdfast_store.storage import Storage
-from tests.integration.store_db.records import load, promise, save, stored, targeted, task
+from tests.integration.store_db.records import (
+    load,
+    promise,
+    save,
+    stored,
+    taken_for,
+    targeted,
+    task,
+)
 
 FULL_PROMISE = Promise(
     id="full",
@@ -41,6 +49,7 @@ FULL_TASK = Task(
     queued_at_ms=4,
     paced_until_ms=5,
     instance="start-1",
+    seat="connection-1",
     wait_mode=WaitMode.ALL_RESOLVED,
     waiting_on=6,
     unknown_releases=8,
@@ -254,7 +263,7 @@ async def test_an_unblock_is_answered_with_the_promise_as_stored(storage: Storag
         unblocks=[Unblock(promise_id="p", address="http://x", enqueued_at_ms=1)],
     )
 
-    assert await storage.take_unblocks(["http://x"]) == [settled]
+    assert await taken_for(storage, "http://x") == [("http://x", settled)]
 
 
 async def test_an_id_that_does_not_exist_is_absent(storage: Storage) -> None:

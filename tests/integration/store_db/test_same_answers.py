@@ -34,9 +34,9 @@ from holdfast_store.db.migrate import migrate
 from holdfast_store.db.postgres import PostgresStorage
 from holdfast_store.db.sqlite import SqliteStorage
 from holdfast_store.memory import MemoryStorage
-from holdfast_store.storage import Behind, Plan, Storage
+from holdfast_store.storage import Behind, Plan, Storage, Turns
 from tests.integration.postgres import Server
-from tests.integration.store_db.records import BYTES_MAX
+from tests.integration.store_db.records import BYTES_MAX, taken_for
 
 BATCHES = 200
 EPOCH = 15
@@ -98,6 +98,12 @@ class Dice:
             due_skip=frozenset(self._random.sample(self._ids, self._random.randint(0, 2))),
             queued=queued,
             behind=self._behind(now_ms, queued),
+            turns={
+                group: Turns(
+                    after=self._random.choice([-1, 2**31]), limit=self._random.randint(1, 3)
+                )
+                for group in self._random.sample(GROUPS, self._random.randint(0, 2))
+            },
         )
 
     def _behind(self, now_ms: int, queued: dict[str, int]) -> Behind | None:
@@ -194,6 +200,7 @@ async def run(
             list(loaded.due_promises),
             list(loaded.due_tasks),
             list(loaded.queued),
+            list(loaded.turns),
         ]
         outcomes: list[Outcome] = [
             decide(rows, request, now_ms=now_ms, profile=DEFAULT_PROFILE) for request in requests
@@ -218,7 +225,7 @@ async def look(storage: Storage, addresses: list[str], *, now_ms: int) -> list[o
         [tuple(each) for each in (*armed.promises, *armed.tasks)],
         await storage.queued_groups(),
         list(await storage.queue_counts(now_ms=now_ms)),
-        list(await storage.take_unblocks(addresses)),
+        await taken_for(storage, *addresses),
         await storage.drop_unblocks(before_ms=now_ms - 50),
     ]
 

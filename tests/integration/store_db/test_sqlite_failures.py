@@ -20,7 +20,15 @@ from holdfast_store.storage import (
     StorageUnavailable,
     TransactionAborted,
 )
-from tests.integration.store_db.records import load, promise, save, save_tasks, stored, task
+from tests.integration.store_db.records import (
+    load,
+    promise,
+    save,
+    save_tasks,
+    stored,
+    taken_for,
+    task,
+)
 
 ROOT = Path(__file__).parents[3]
 NOBODY = 65_534
@@ -227,11 +235,11 @@ async def test_an_error_of_the_program_undoes_the_transaction_too(sqlite: Sqlite
 
     sqlite.on_statement = fail_after_deleting
     with pytest.raises(AssertionError):
-        await sqlite.take_unblocks(["http://a"])
+        await taken_for(sqlite, "http://a")
     sqlite.on_statement = None
 
     await save(sqlite)
-    assert await sqlite.take_unblocks(["http://a"]) == [settled]
+    assert await taken_for(sqlite, "http://a") == [("http://a", settled)]
 
 
 async def test_a_reader_that_failed_is_replaced(sqlite: SqliteStorage, sqlite_file: Path) -> None:
@@ -305,7 +313,7 @@ async def test_a_storage_that_is_not_open_says_so(sqlite_file: Path) -> None:
         storage.next_due_at_ms,
         storage.queued_groups,
         lambda: storage.queue_counts(now_ms=0),
-        lambda: storage.take_unblocks(["http://a"]),
+        lambda: taken_for(storage, "http://a"),
         lambda: storage.drop_unblocks(before_ms=0),
         lambda: load(storage, "p"),
     ):

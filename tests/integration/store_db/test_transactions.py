@@ -14,6 +14,7 @@ from tests.integration.store_db.records import (
     save,
     save_tasks,
     stored,
+    taken_for,
     targeted,
     task,
 )
@@ -109,7 +110,7 @@ async def test_everything_of_a_failed_batch_is_undone(storage: Storage) -> None:
     assert rows.task("t") == task("t")
     assert rows.listeners("p") == ("http://l",)
     assert rows.callbacks("p") == ()
-    assert await storage.take_unblocks(["http://l"]) == []
+    assert await taken_for(storage, "http://l") == []
     assert await storage.queued_groups() == frozenset()
 
 

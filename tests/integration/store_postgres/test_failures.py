@@ -22,7 +22,15 @@ from holdfast_store.storage import (
 )
 from tests.integration.kill.processes import until
 from tests.integration.postgres import Server, query
-from tests.integration.store_db.records import load, promise, save, stored, targeted, task
+from tests.integration.store_db.records import (
+    load,
+    promise,
+    save,
+    stored,
+    taken_for,
+    targeted,
+    task,
+)
 
 END_ALL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -241,8 +249,8 @@ async def test_messages_are_dropped_by_as_many_statements_as_it_takes(
     dropped = await storage.drop_unblocks(before_ms=8)
 
     assert (dropped, len(statements)) == (8, 3)
-    assert await storage.take_unblocks(["http://7"]) == []
-    assert await storage.take_unblocks(["http://8"]) == [promise("p")]
+    assert await taken_for(storage, "http://7") == []
+    assert await taken_for(storage, "http://8") == [("http://8", promise("p"))]
 
 
 async def test_rows_that_another_transaction_keeps_abort_this_one(
@@ -363,7 +371,7 @@ async def test_a_storage_that_is_not_open_says_so(postgres_url: str) -> None:
         storage.next_due_at_ms,
         storage.queued_groups,
         lambda: storage.queue_counts(now_ms=0),
-        lambda: storage.take_unblocks(["http://a"]),
+        lambda: taken_for(storage, "http://a"),
         lambda: storage.drop_unblocks(before_ms=0),
         lambda: load(storage, "p"),
     ):

@@ -109,7 +109,8 @@ def test_a_failed_migration_leaves_nothing_behind(bare_postgres_url: str) -> Non
     [
         ("DROP TABLE schema_revisions", SchemaBehind),
         ("DELETE FROM schema_revisions WHERE revision = '0002'", SchemaBehind),
-        ("UPDATE schema_revisions SET revision = '9999' WHERE revision = '0002'", SchemaAhead),
+        ("UPDATE schema_revisions SET revision = '9999' WHERE revision = '0002'", SchemaBehind),
+        ("INSERT INTO schema_floors VALUES ('9999', '9998')", SchemaAhead),
         ("UPDATE schema_revisions SET checksum = 'x' WHERE revision = '0001'", SchemaTampered),
     ],
 )
@@ -162,3 +163,25 @@ def test_a_store_does_not_migrate_what_others_may_use(bare_postgres_url: str) ->
     assert served.returncode != 0
     assert "run `holdfast-store migrate`" in served.stderr + served.stdout
     assert query(bare_postgres_url, TABLES) == []
+
+
+def test_an_index_that_was_half_built_is_built_anew(postgres_server: Server) -> None:
+    """What a killed build leaves has the name of the index and is used by no statement."""
+    url = postgres_server.create_database()
+    query(
+        url,
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'promises_origin'::regclass",
+    )
+    query(url, "DROP INDEX promises_roots")
+    query(url, "DELETE FROM schema_revisions WHERE revision = '0006'")
+
+    migrate(url)
+
+    valid = query(
+        url,
+        "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid ="
+        " 'promises'::regclass AND indexrelid::regclass::text IN ('promises_origin',"
+        " 'promises_roots') ORDER BY 1",
+    )
+    assert valid == [("promises_origin", True), ("promises_roots", True)]
+    assert migration.current_revision(url) == revisions.expected_revision()

@@ -12,19 +12,24 @@ from holdfast.core.requests import (
     PromiseCreate,
     PromiseGet,
     PromiseRecord,
+    PromiseRegisterCallback,
     PromiseSettle,
     Request,
     TaskCreate,
     TaskFence,
     TaskFulfill,
+    TaskHeartbeat,
+    TaskRef,
+    TaskSuspend,
 )
 from holdfast.core.working_set import Changes
 from holdfast_store.engine import Engine, EngineSettings
 from holdfast_store.memory import MemoryStorage, MemoryTransaction
-from holdfast_store.sizes import payload_bytes
+from holdfast_store.sizes import carried_bytes
 
 FOUR = Value(data=b"1234", headers={"h": "t"})
 CREATE = PromiseCreate(id="p", timeout_at_ms=1, param=FOUR)
+AWAIT = PromiseRegisterCallback(awaited="awaited", awaiter="t")
 SETTLE = PromiseSettle(id="p", state=PromiseState.RESOLVED, value=FOUR)
 
 
@@ -33,23 +38,26 @@ SETTLE = PromiseSettle(id="p", state=PromiseState.RESOLVED, value=FOUR)
     [
         (PromiseGet(id="p"), 0),
         (PromiseCreate(id="p", timeout_at_ms=1), 0),
-        (CREATE, 4),
-        (SETTLE, 4),
-        (TaskCreate(pid="w", ttl_ms=1, action=CREATE), 4),
-        (TaskFulfill(id="t", version=1, action=SETTLE), 4),
-        (TaskFence(id="t", version=1, action=CREATE), 4),
+        (CREATE, 6),
+        (SETTLE, 6),
+        (PromiseCreate(id="p", timeout_at_ms=1, tags={"name": "value"}), 9),
+        (TaskCreate(pid="w", ttl_ms=1, action=CREATE), 6),
+        (TaskFulfill(id="t", version=1, action=SETTLE), 6),
+        (TaskFence(id="t", version=1, action=CREATE), 6),
+        (TaskSuspend(id="t", version=1, actions=(AWAIT, AWAIT)), 14),
+        (TaskHeartbeat(pid="w", tasks=(TaskRef(id="task", version=1),)), 4),
         (
             TaskFence(
                 id="t",
                 version=1,
                 action=PromiseRecord(create=CREATE, state=PromiseState.RESOLVED, value=FOUR),
             ),
-            8,
+            12,
         ),
     ],
 )
 def test_what_an_operation_carries_is_counted(request_: Request, size: int) -> None:
-    assert payload_bytes(request_) == size
+    assert carried_bytes(request_) == size
 
 
 class CountingStorage(MemoryStorage):

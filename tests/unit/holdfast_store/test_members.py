@@ -186,10 +186,12 @@ def test_a_member_that_is_not_admitted_yet_looks_at_nothing_before_it_is() -> No
     members = Members()
     seat = join(members, "a", held=frozenset())
     assert not members.wanted()
+    assert members.free_credits("w") == 0
 
     members.admit(seat)
 
     assert "w" in members.wanted().oldest
+    assert members.free_credits("w") == 1
 
 
 def test_room_of_a_member_that_does_not_fit_starts_no_look() -> None:
@@ -270,3 +272,25 @@ def test_a_wrong_introduction_is_refused_and_seats_nobody(
         join(members, **({"pid": "a"} | fields))  # type: ignore[arg-type]
 
     assert members.status() == []
+
+
+def test_a_task_that_a_member_let_lie_is_given_to_another_one() -> None:
+    """Although the first has more room: it answers nobody, and would get the task again."""
+    members = Members()
+    silent = join(members, "silent", credits=50)
+    assert members.place(*work()) is silent
+    other = join(members, "other", credits=1)
+
+    members.forget(["t"])
+
+    assert members.place(*work()) is other
+
+
+def test_a_task_that_the_only_member_let_lie_is_given_to_it_again() -> None:
+    members = Members()
+    only = join(members, "only", credits=2)
+    members.place(*work())
+
+    members.forget(["t"])
+
+    assert members.place(*work()) is only

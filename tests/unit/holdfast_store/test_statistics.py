@@ -13,7 +13,13 @@ from holdfast_store.loops import readings as readings_module
 from holdfast_store.loops.readings import Readings
 from holdfast_store.members import Members
 from holdfast_store.memory import MemoryStorage
-from holdfast_store.statistics import GROUPS_SHOWN_MAX, OTHER_GROUPS, Queue, Statistics
+from holdfast_store.statistics import (
+    GROUPS_SHOWN_MAX,
+    OTHER_GROUPS,
+    Queue,
+    Statistics,
+    pause_after,
+)
 from holdfast_store.storage import QueueCounts, StorageUnavailable
 
 NOW_MS = 10_000
@@ -296,3 +302,33 @@ async def test_reading_takes_a_bounded_share_of_the_time(
         await Readings(slow, slow_poll_s=1).run()
 
     assert pauses == [1.0, 4.0, 10.0]
+
+
+def test_the_longer_a_read_takes_the_longer_is_the_pause_behind_it() -> None:
+    assert pause_after(0.001) == 1
+    assert pause_after(0.2) == pytest.approx(4)
+    assert pause_after(60) == 10
+
+
+async def test_whoever_asks_during_the_pause_gets_the_last_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A million tasks take a good part of a second to count: not for everybody who asks."""
+    now_s = 100.0
+    monkeypatch.setattr(statistics_module, "monotonic", lambda: now_s)
+    storage = Counted(QueueCounts(group="g", due=3))
+    storage.hangs = asyncio.Event()
+    statistics = statistics_of(storage)
+
+    first = asyncio.create_task(statistics.queues())
+    await storage.has_read.wait()
+    now_s += 0.25  # that is what the read takes
+    storage.hangs.set()
+    await first
+    reads = []
+    for _ in range(6):
+        await statistics.queues()
+        reads.append(storage.reads)
+        now_s += 1.0
+
+    assert reads == [1, 1, 1, 1, 1, 2]

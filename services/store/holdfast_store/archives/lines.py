@@ -89,6 +89,7 @@ class TaskLine(_Line, frozen=True, kw_only=True, tag=Kind.TASK.value, omit_defau
     queued_at_ms: Number | None = None
     paced_until_ms: Number = 0
     instance: str | None = None
+    seat: str | None = None
     wait_mode: WaitMode = WaitMode.ANY
     waiting_on: Number = 0
     unknown_releases: Number = 0
@@ -262,7 +263,7 @@ def _value_of(payload: Payload | None) -> Value:
     return EMPTY if payload is None else Value(data=payload.data, headers=payload.headers)
 
 
-_IDS: Final = ("id", "target", "pid", "instance", "awaited", "awaiter", "address")
+_IDS: Final = ("id", "target", "pid", "instance", "seat", "awaited", "awaiter", "address")
 """Fields of any line whose text is an id, a pid or an address."""
 
 

@@ -82,6 +82,10 @@ class Snapshot(Protocol):
     def revision(self) -> str:
         """Name the newest migration that ran."""
 
+    @property
+    def now_ms(self) -> int:
+        """Tell an instant behind the snapshot, by the clock that its stores answer by."""
+
     def promises(self, *, payloads: bool) -> AsyncIterator[Chunk[Promise]]:
         """Read every promise.
 

@@ -11,14 +11,21 @@ import sqlalchemy as sa
 
 from holdfast.core.checks.snapshot import Violation
 from holdfast.core.records import Callback, Promise, Task, Unblock
-from holdfast_store.archives.port import CONTRADICTED, UNREADABLE, Chunk, Listener, Schedule
+from holdfast_store.archives.port import (
+    CONTRADICTED,
+    UNREADABLE,
+    Chunk,
+    Listener,
+    Record,
+    Schedule,
+)
 from holdfast_store.db import rows, tables
 from holdfast_store.db.rows import Row
 
 R = TypeVar("R")
 
 PROMISE = (*rows.PROMISE_COLUMNS, *rows.PROMISE_DERIVED)
-TASK = rows.TASK_INSERT
+TASK = rows.TASK_ROW
 CALLBACK = ("awaited", "awaiter", "wait_version")
 LISTENER = ("promise_id", "address")
 UNBLOCK = ("address", "promise_id", "enqueued_at_ms")
@@ -41,11 +48,13 @@ class Shape(Generic[R]):
         columns: Sequence[str],
         *,
         derived: Callable[[R], Row] = lambda _record: (),
+        filled_in_later: frozenset[str] = frozenset(),
     ) -> None:
         self._table = table.name
         self._columns = [table.c[name] for name in columns]
         self._key = [columns.index(column.name) for column in table.primary_key.columns]
         self._derived = derived
+        self._filled_in_later = filled_in_later
 
     def chunk(self, found: Iterable[Row], record_of: Callable[[Row], R]) -> Chunk[R]:
         """Turn rows into records; what cannot be one, or contradicts itself, is a violation."""
@@ -83,7 +92,7 @@ class Shape(Generic[R]):
         if stored != derived:
             names = [column.name for column in self._columns[len(row) - len(derived) :]]
             for name, cell, right in zip(names, stored, derived, strict=True):
-                if cell != right:
+                if cell != right and not (cell is None and name in self._filled_in_later):
                     yield name, right
 
     def _violation(self, row: Row, rule: str, meaning: str, found: str) -> Violation:
@@ -91,7 +100,12 @@ class Shape(Generic[R]):
         return Violation(rule=rule, meaning=meaning, subject=key, found=f"{self._table}: {found}")
 
 
-PROMISES: Shape[Promise] = Shape(tables.promises, PROMISE, derived=rows.promise_derived)
+PROMISES: Shape[Promise] = Shape(
+    tables.promises,
+    PROMISE,
+    derived=rows.promise_derived,
+    filled_in_later=frozenset({"origin"}),  # by retention, where an older store wrote the row
+)
 TASKS: Shape[Task] = Shape(tables.tasks, TASK, derived=rows.task_derived)
 CALLBACKS: Shape[Callback] = Shape(tables.callbacks, CALLBACK)
 LISTENERS: Shape[Listener] = Shape(tables.listeners, LISTENER)
@@ -152,6 +166,12 @@ def schedule_of(row: Row) -> Schedule:
 
 
 # Records to rows
+
+
+def tasks_inserted(alike: Sequence[Record], tags: Iterable[Sequence[Any]]) -> list[Row]:
+    """Answer the values of `TASK_INSERT`; the tags come by the ids of the tasks' promises."""
+    texts = {promise_id: rows.texts_of(text) for promise_id, text in tags}
+    return [rows.task_inserted(t, texts.get(t.id, {})) for t in alike if isinstance(t, Task)]
 
 
 def callback_inserted(callback: Callback) -> Row:

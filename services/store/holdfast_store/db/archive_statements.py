@@ -40,6 +40,8 @@ class ArchiveStatements:
     """ids → promises with the first byte of each payload at most, and empty headers."""
     find_tasks: str
     """ids → tasks."""
+    find_tags: str
+    """ids → id and tags of promises."""
     find_carriers: str
     """ids → those with a callback or a listener."""
     find_waits: str
@@ -79,6 +81,10 @@ def build(dialect: Dialect) -> ArchiveStatements:
         ),
         find_tasks=text(
             _columns(tasks, archived.TASK).where(dialect.among(tasks.c.id, "ids")), "ids"
+        ),
+        find_tags=text(
+            sa.select(promises.c.id, promises.c.tags).where(dialect.among(promises.c.id, "ids")),
+            "ids",
         ),
         find_carriers=text(_carriers().where(dialect.among(promises.c.id, "ids")), "ids"),
         find_waits=text(

@@ -31,6 +31,11 @@ class Dialect(Protocol):
     def unpacked(self, parameter: str) -> sa.FromClause:
         """Unpack the list of texts that a parameter carries, as rows with a column `value`."""
 
+    def unpacked_rows(
+        self, parameter: str, columns: Mapping[str, sa.types.TypeEngine[Any]]
+    ) -> sa.Subquery:
+        """Unpack the rows that a parameter carries as a JSON array of arrays."""
+
     def with_first(
         self,
         outer: sa.FromClause,
@@ -68,6 +73,18 @@ class Sqlite:
         return sa.func.json_each(sa.bindparam(parameter, type_=sa.Text)).table_valued(
             sa.column("value", IdText), name=f"each_{parameter}"
         )
+
+    def unpacked_rows(
+        self, parameter: str, columns: Mapping[str, sa.types.TypeEngine[Any]]
+    ) -> sa.Subquery:
+        """Unpack the JSON array that a parameter carries, and each array in it."""
+        row = self.unpacked(parameter).c.value
+        return sa.select(
+            *(
+                sa.func.json_extract(row, sa.literal_column(f"'$[{index}]'"), type_=type_).label(c)
+                for index, (c, type_) in enumerate(columns.items())
+            )
+        ).subquery(parameter)
 
     def with_first(
         self,
@@ -121,6 +138,21 @@ class Postgres:
     def unpacked(self, parameter: str) -> sa.FromClause:
         """Unpack the array that a parameter carries."""
         return self.rows(parameter, {"value": sa.Text()}, prefix="")
+
+    def unpacked_rows(
+        self, parameter: str, columns: Mapping[str, sa.types.TypeEngine[Any]]
+    ) -> sa.Subquery:
+        """Unpack the JSON array that a parameter carries, and each array in it."""
+        each = sa.func.json_array_elements(
+            sa.cast(sa.bindparam(parameter, type_=sa.Text), sa.JSON)
+        ).table_valued(sa.column("value", sa.JSON), name=f"each_{parameter}")
+        row = each.render_derived().c.value
+        return sa.select(
+            *(
+                sa.cast(row.op("->>")(sa.literal_column(str(index))), type_).label(c)
+                for index, (c, type_) in enumerate(columns.items())
+            )
+        ).subquery(parameter)
 
     def rows(
         self, name: str, columns: Mapping[str, sa.types.TypeEngine[Any]], *, prefix: str = "new_"

@@ -1,18 +1,21 @@
 """What a database's refusal means to the engine, and what is wrong with a schema."""
 
-from holdfast_store.storage import StorageError
+from holdfast_store.storage import SchemaMismatch, StorageError
+
+__all__ = [
+    "SchemaAhead",
+    "SchemaBehind",
+    "SchemaInUse",
+    "SchemaMismatch",
+    "SchemaTampered",
+    "UnsupportedDatabase",
+]
 
 
 class UnsupportedDatabase(StorageError):
     """A database address that this version cannot serve."""
 
     code = "unsupported_database"
-
-
-class SchemaMismatch(StorageError):
-    """The tables are not the ones that this version was written for."""
-
-    code = "schema_mismatch"
 
 
 class SchemaBehind(SchemaMismatch):
@@ -22,7 +25,7 @@ class SchemaBehind(SchemaMismatch):
 
 
 class SchemaAhead(SchemaMismatch):
-    """A newer version has migrated the database."""
+    """A newer version has contracted the tables: they lack what this version needs."""
 
     code = "schema_ahead"
 
@@ -31,3 +34,9 @@ class SchemaTampered(SchemaMismatch):
     """A migration that ran is not the one that this version would run."""
 
     code = "schema_tampered"
+
+
+class SchemaInUse(SchemaMismatch):
+    """The tables cannot be contracted while programs run that need what goes away."""
+
+    code = "schema_in_use"

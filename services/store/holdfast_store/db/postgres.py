@@ -6,24 +6,38 @@ what two stores do at once is decided by the database.
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from holdfast.core.records import Preload, Promise
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres_statements, queues, statements
+from holdfast_store.db import (
+    postgres_retention,
+    postgres_schema,
+    postgres_statements,
+    queues,
+    revisions,
+    statements,
+)
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.postgres_clock import DatabaseClock
 from holdfast_store.db.postgres_connections import Bounds, Connector
 from holdfast_store.db.postgres_lane import PostgresLane
 from holdfast_store.db.postgres_readers import PostgresReaders
 from holdfast_store.db.postgres_session import PostgresSession
+from holdfast_store.db.postgres_wakeups import PostgresWakeups
+from holdfast_store.replicas import FORGOTTEN_MS, LAPSED_MS
 from holdfast_store.storage import (
     Armed,
     Loaded,
     Plan,
+    Pruned,
     QueueCounts,
+    Root,
     StorageUnavailable,
+    TreePart,
 )
 
 READERS: Final = 2
@@ -54,6 +68,8 @@ class PostgresStorage:
         doubt_s: float = DOUBT_S,
     ) -> None:
         self.on_statement: Callable[[str], None] | None = None
+        self.store = uuid.uuid4().hex
+        """Which store this is, to the others on the same database."""
         self.clock = DatabaseClock()
         self._statements = statements.build(Postgres())
         self._locking = postgres_statements.build(Postgres())
@@ -118,13 +134,16 @@ class PostgresStorage:
                 if transaction.is_open:
                     await asyncio.shield(self._lane.roll_back())
 
-    async def take_unblocks(self, addresses: Sequence[str]) -> Sequence[Promise]:
-        """Delete and answer settled promises that wait for these addresses."""
+    async def take_unblocks(
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+    ) -> Sequence[tuple[str, Promise]]:
+        """Delete messages for these addresses, and answer their addresses and promises.
 
-        async def take(session: PostgresSession) -> list[Promise]:
-            found = await session.fetch(self._locking.unblocks_take, list(addresses))
-            ids = dict.fromkeys(promise_id for _, promise_id in sorted(map(tuple, found)))
-            return await session.promises_in_order(list(ids)) if ids else []
+        A message that another store has in hand is waited for: it may be there still, or again.
+        """
+
+        async def take(session: PostgresSession) -> list[tuple[str, Promise]]:
+            return await session.take_unblocks(list(addresses), limit=limit, bytes_max=bytes_max)
 
         return await self._open_readers().run_whole(take) if addresses else []
 
@@ -139,6 +158,27 @@ class PostgresStorage:
             last = await self._open_readers().run(drop)
             dropped += last
         return dropped
+
+    # Other stores
+
+    def wakeups(self) -> PostgresWakeups:
+        """Make the way to the others; it does nothing before it runs."""
+        return PostgresWakeups(self._connector, store=self.store)
+
+    async def exchange(self, groups: str) -> Sequence[str]:
+        """Say what the groups have here; answer what the other stores said that are alive."""
+
+        async def write_and_read(session: PostgresSession) -> list[str]:
+            await session.fetch(self._locking.replica_save, self.store, groups)
+            await session.fetch(self._locking.replicas_forget, FORGOTTEN_MS)
+            found = await session.fetch(self._locking.replicas, self.store, LAPSED_MS)
+            return [row[0] for row in found]
+
+        return await self._open_readers().run(write_and_read)
+
+    async def depart(self) -> None:
+        """Take back what was said here: this store ends."""
+        await self._read(self._locking.replica_leave, self.store)
 
     # Reading
 
@@ -167,13 +207,48 @@ class PostgresStorage:
         states = await self._read(self._statements.queue_states)
         return queues.counted(states, await self._read(self._statements.queue_due, now_ms))
 
+    # Retention
+
+    async def file_origins(self, *, limit: int) -> bool:
+        """Note the trees of so many promises; answer whether none is left."""
+        file = partial(postgres_retention.file_origins, limit=limit)
+        return await self._open_readers().run_whole(file)
+
+    async def roots(self, *, before_ms: int, behind: tuple[int, str], limit: int) -> Sequence[Root]:
+        """List roots that were created before an instant, the oldest first."""
+        return await self._open_readers().run(
+            partial(postgres_retention.roots, before_ms=before_ms, behind=behind, limit=limit)
+        )
+
+    async def tree_part(self, root: str, *, before_ms: int, behind: str, limit: int) -> TreePart:
+        """Look at so many promises of a tree."""
+        return await self._open_readers().run(
+            lambda s: postgres_retention.tree_part(
+                s, root, before_ms=before_ms, behind=behind, limit=limit
+            )
+        )
+
+    async def prune(
+        self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int
+    ) -> Pruned:
+        """Delete so many promises of trees that are over, in one transaction."""
+        return await self._open_readers().run_whole(
+            lambda s: postgres_retention.prune(
+                s, roots, before_ms=before_ms, behind=behind, limit=limit
+            )
+        )
+
     async def ping(self) -> None:
-        """Answer when the database can be read and accepts writes."""
+        """Answer when the database can be read, accepts writes and has the tables of this version.
+
+        Tables may have been contracted while this store was away.
+        """
 
         async def look(session: PostgresSession) -> bool:
             [(is_read_only,)] = await session.fetch(
                 "SELECT current_setting('transaction_read_only') = 'on'"
             )
+            revisions.check_current(await postgres_schema.history(session, self._statements))
             return bool(is_read_only)
 
         if await self._open_readers().run(look):

@@ -96,6 +96,13 @@ class Connector:
             # Every statement has an index. A plan that was made while the tables were small, and
             # is kept with the prepared statement, must not read them from end to end for ever.
             "enable_seqscan": "off",
+            # Nor may one that merges or hashes a whole index: that looks cheap while nobody has
+            # analyzed the tables, and grows with them.
+            "enable_mergejoin": "off",
+            "enable_hashjoin": "off",
+            # There is one way to run each statement, whatever it is given: looking for a better one
+            # each time costs more than running it.
+            "plan_cache_mode": "force_generic_plan",
             # Compiling a statement costs more than a thousand runs of it.
             "jit": "off",
         }

@@ -16,12 +16,11 @@ import asyncpg
 
 from holdfast.core.records import Preload
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres_errors
+from holdfast_store.db import postgres_errors, postgres_schema
 from holdfast_store.db.postgres_clock import DatabaseClock
 from holdfast_store.db.postgres_connections import Connector
 from holdfast_store.db.postgres_session import PostgresSession
 from holdfast_store.db.postgres_statements import LockingStatements
-from holdfast_store.db.revisions import check_current
 from holdfast_store.db.statements import Statements
 from holdfast_store.storage import (
     CommitOutcomeUnknown,
@@ -85,7 +84,6 @@ class PostgresLane:
         """Connect, check the schema and read the clock."""
         async with self._undone_on_failure():
             session = await self._current()
-            check_current(await session.applied_revisions())
             [(database_ms,)] = await session.fetch(self._locking.clock)
             self._clock.hear(database_ms)
             await session.fetch(self._locking.writers_forget, FORGOTTEN_AFTER_MS)
@@ -280,7 +278,7 @@ class PostgresLane:
         if self._refused is not None and loop.time() < self._connect_at:
             raise StorageUnavailable(f"{self._refused}; it will be tried again in a moment")
         try:
-            connection = await self._connector.connect()
+            connection = await self._entered(await self._connector.connect())
         except StorageError as error:
             doublings = min(self._failures, 16)  # a number without end has no place in a float
             pause_s = min(PAUSE_MIN_S * 2**doublings, PAUSE_MAX_S)
@@ -288,6 +286,18 @@ class PostgresLane:
             self._connect_at = loop.time() + pause_s
             raise
         self._refused, self._failures = None, 0
+        return connection
+
+    async def _entered(self, connection: asyncpg.Connection) -> asyncpg.Connection:
+        """Check the schema each time: it may have changed while this store was away."""
+        try:
+            await postgres_schema.enter(connection, self._statements)
+        except postgres_errors.FAILURES as error:
+            connection.terminate()
+            raise self._connector.refusal(error) from error
+        except BaseException:
+            connection.terminate()
+            raise
         return connection
 
     def _drop(self) -> None:

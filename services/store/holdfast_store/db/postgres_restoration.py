@@ -2,19 +2,29 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Final
 
 import asyncpg
 
 from holdfast.core.records import Callback, Promise, Task, Unblock
 from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused, Schedule
 from holdfast_store.db import archive_rows as archived
-from holdfast_store.db import postgres_errors, postgres_statements, revisions, rows
+from holdfast_store.db import (
+    postgres_errors,
+    postgres_schema,
+    postgres_statements,
+    revisions,
+    rows,
+)
 from holdfast_store.db.archive_statements import ArchiveStatements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres_snapshot import applied_revisions, meant
+from holdfast_store.db.postgres_snapshot import meant
 from holdfast_store.db.statements import Statements
-from holdfast_store.db.tables import metadata, schema_revisions
+from holdfast_store.db.tables import metadata, schema_floors, schema_revisions
 from holdfast_store.storage import CommitOutcomeUnknown
+
+OF_SCHEMA: Final = (schema_revisions, schema_floors)
+"""Tables that tell what the others look like, and that no record is in."""
 
 _Insert = tuple[str, list[rows.Row]]
 
@@ -40,10 +50,10 @@ class PostgresRestoration:
         """Lock the tables; raise unless the schema fits and every one is empty."""
         with meant():
             await self._connection.execute("BEGIN")
-            applied = await applied_revisions(self._connection, of_batches)
-        revisions.check_current(applied)
-        self._revision = list(applied)[-1]
-        names = [t.name for t in metadata.sorted_tables if t is not schema_revisions]
+            history = await postgres_schema.history(self._connection, of_batches)
+        revisions.check_current(history)
+        self._revision = history.newest or ""
+        names = [t.name for t in metadata.sorted_tables if t not in OF_SCHEMA]
         with meant():
             await self._connection.execute(f"LOCK TABLE {', '.join(names)} IN EXCLUSIVE MODE")
             taken = await self._connection.fetch(self._statements.any_row)
@@ -75,11 +85,13 @@ class PostgresRestoration:
                 raise RecordRefused(index, _reason(error)) from error
 
     async def _write(self, alike: Sequence[Record]) -> None:
-        for text, values in self._inserts(alike):
+        ids = [record.id for record in alike if isinstance(record, Task)]
+        tags = await self._connection.fetch(self._statements.find_tags, ids) if ids else []
+        for text, values in self._inserts(alike, tags):
             if values:
                 await self._connection.fetch(text, *zip(*values, strict=True))
 
-    def _inserts(self, alike: Sequence[Record]) -> list[_Insert]:
+    def _inserts(self, alike: Sequence[Record], tags: Sequence[Sequence[str]]) -> list[_Insert]:
         locking = self._locking
         match alike[0]:
             case Promise():
@@ -87,7 +99,7 @@ class PostgresRestoration:
             case Task():
                 woken = [(t.id, i) for t in alike if isinstance(t, Task) for i in sorted(t.resumes)]
                 return [
-                    (locking.task_insert, _each(rows.task_inserted, alike)),
+                    (locking.task_insert, archived.tasks_inserted(alike, tags)),
                     (locking.resume_insert, woken),
                 ]
             case Callback():

@@ -16,10 +16,12 @@ from holdfast_store.db import rows
 from holdfast_store.db.postgres_statements import LockingStatements
 from holdfast_store.db.rows import Row
 from holdfast_store.db.statements import Statements
-from holdfast_store.preloads import fitting, rows_max
-from holdfast_store.storage import Loaded, Plan
+from holdfast_store.preloads import first_within, fitting, rows_max
+from holdfast_store.storage import Loaded, Plan, Turn
 
 _NO_RESUMES: frozenset[str] = frozenset()
+_FRONT = (-1, "")
+"""A place before all others in a queue."""
 _TASK_END = rows.PROMISE_WIDTH + len(rows.TASK_COLUMNS)
 
 
@@ -37,9 +39,12 @@ class _Picked:
     due_promises: list[str] = field(default_factory=list)
     due_tasks: list[str] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    passed_by: frozenset[str] = frozenset()
 
     def ids(self) -> set[str]:
-        return {*self.due_promises, *self.due_tasks, *self.queued}
+        in_turn = (turn.id for turn in self.turns if turn.id is not None)
+        return {*self.due_promises, *self.due_tasks, *self.queued, *in_turn}
 
 
 class PostgresSession:
@@ -123,6 +128,7 @@ class PostgresSession:
 
             picked.due_promises = await due(locking.due_promises)
             picked.due_tasks = await due(locking.due_tasks)
+        ends: list[tuple[str, int, str, int]] = []
         if plan.queued:
             limits = dict(plan.queued)
             found = await self.fetch(locking.queued_tasks, list(limits), max(limits.values()))
@@ -130,25 +136,47 @@ class PostgresSession:
                 if limits[group] > 0:
                     limits[group] -= 1
                     picked.queued.append(task_id)
+            ends += [
+                (group, *_FRONT, plan.queued[group] - left + 1)
+                for group, left in limits.items()
+                if left > 0
+            ]
         if plan.behind is not None:
             behind = plan.behind
-            picked.queued += await self._column(
+            further = await self._column(
                 locking.queued_behind, behind.group, behind.queued_at_ms, behind.id, behind.limit
             )
+            picked.queued += further
+            if len(further) < behind.limit:
+                ends.append((behind.group, behind.queued_at_ms, behind.id, len(further) + 1))
+        if ends:
+            # It looks like the end of a queue. What another replica has locked looks the same.
+            longer = await self._column(locking.queued_longer, *zip(*ends, strict=True))
+            picked.passed_by = frozenset(longer)
+        if plan.turns:
+            found = await self.fetch(locking.queued_turns, rows.turns_text(plan.turns))
+            picked.turns = [Turn(group=group, tree=tree, id=i) for group, tree, i in found]
         return picked
-
-    async def applied_revisions(self) -> dict[str, str]:
-        """List the migrations that ran, oldest first, each with the checksum of its file."""
-        [(tables,)] = await self.fetch(self._statements.tables_named, "schema_revisions")
-        if not tables:
-            return {}
-        found = await self.fetch(self._statements.revisions)
-        return {revision: checksum for revision, checksum in found}  # noqa: C416 - rows are no pairs
 
     async def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
         """Read the promises with these ids, in their order; one that does not exist is left out."""
         found = await self._promises(ids)
         return [found[promise_id] for promise_id in ids if promise_id in found]
+
+    async def take_unblocks(
+        self, addresses: list[str], *, limit: int, bytes_max: int
+    ) -> list[tuple[str, Promise]]:
+        """Delete messages, and answer their addresses and promises; until there are none."""
+        while found := await self.fetch(self._locking.unblocks_lock, addresses, limit):
+            taken = found[: first_within([row[3] or 0 for row in found], bytes_max)]
+            keys = [(row[0], row[1]) for row in taken]
+            await self.run_each(self._locking.unblocks_delete, keys)
+            promises = await self._promises({key for _, key in keys})
+            by_age = sorted(taken, key=lambda row: (row[2], row[1], row[0]))
+            there = [(row[0], promises[row[1]]) for row in by_age if row[1] in promises]
+            if there:
+                return there
+        return []
 
     async def _promises(self, ids: Iterable[str]) -> dict[str, Promise]:
         found = await self.fetch(self._statements.promises, list(ids))
@@ -163,7 +191,7 @@ class PostgresSession:
         # By id: two that create the same promises wait for each other's, and not in a circle.
         created = sorted(changes.promises_created, key=attrgetter("id"))
         await run_each(texts.promise_insert, _each(rows.promise_inserted, created))
-        await run_each(texts.task_insert, _each(rows.task_inserted, changes.tasks_created))
+        await run_each(texts.task_insert, rows.tasks_inserted(changes))
         await run_each(texts.promise_update, _each(rows.promise_updated, changes.promises_updated))
         await run_each(texts.task_update, _each(rows.task_updated, changes.tasks_updated))
         await run_each(texts.callback_delete, changes.callbacks_removed)
@@ -241,6 +269,8 @@ def _loaded(found: Sequence[Any], picked: _Picked, *, now_ms: int) -> Loaded:
         due_promises=[i for i in picked.due_promises if _is_due_promise(working_set, i, now_ms)],
         due_tasks=[i for i in picked.due_tasks if _is_due_task(working_set, i, now_ms)],
         queued=[i for i in picked.queued if _is_queued(working_set, i)],
+        turns=picked.turns,
+        passed_by=picked.passed_by,
     )
 
 

@@ -10,7 +10,7 @@ from holdfast.core.checks.snapshot import Violation
 from holdfast.core.records import Callback, Promise, Task, Unblock
 from holdfast_store.archives.port import DAMAGED, Chunk, Listener, Schedule
 from holdfast_store.db import archive_rows as archived
-from holdfast_store.db import postgres_errors, revisions
+from holdfast_store.db import postgres_errors, postgres_schema, revisions
 from holdfast_store.db.archive_statements import ArchiveStatements
 from holdfast_store.db.statements import Statements
 
@@ -20,6 +20,8 @@ CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 PORTION_ROWS: Final = 16
 """Rows that are fetched together: with two payloads of a mebibyte each, they pass the bound."""
+
+_CLOCK: Final = "SELECT ceil(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
 DAMAGES_MAX: Final = 100
 """Damages of one sort that are told; whoever mends the first ones asks again."""
@@ -41,19 +43,29 @@ class PostgresSnapshot:
         self._statements = statements
         self._chunk_rows = chunk_rows
         self._revision = ""
+        self._now_ms = 0
 
     async def begin(self) -> None:
         """Fix what is seen, and check the schema."""
         with meant():
             await self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            applied = await applied_revisions(self._connection, self._of_batches)
-        revisions.check_current(applied)
-        self._revision = list(applied)[-1]
+            history = await postgres_schema.history(self._connection, self._of_batches)
+            self._now_ms = await self._connection.fetchval(_CLOCK)
+        revisions.check_current(history)
+        self._revision = history.newest or ""
 
     @property
     def revision(self) -> str:
         """Name the newest migration that ran."""
         return self._revision
+
+    @property
+    def now_ms(self) -> int:
+        """Tell an instant behind the snapshot, by the server's clock.
+
+        This machine's may be behind it, and everything that was written lately in its future.
+        """
+        return self._now_ms
 
     # Everything
 
@@ -166,16 +178,6 @@ def meant() -> Iterator[None]:
         yield
     except postgres_errors.FAILURES as error:
         raise postgres_errors.meaning_of(error) from error
-
-
-async def applied_revisions(
-    connection: asyncpg.Connection, statements: Statements
-) -> dict[str, str]:
-    """List the migrations that ran, oldest first, each with the checksum of its file."""
-    if not await connection.fetchval(statements.tables_named, "schema_revisions"):
-        return {}
-    found = await connection.fetch(statements.revisions)
-    return {revision: checksum for revision, checksum in found}  # noqa: C416 - rows are no pairs
 
 
 def _as_stored_elsewhere(row: Sequence[Any]) -> tuple[Any, ...]:

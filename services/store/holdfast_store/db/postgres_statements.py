@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db import rows
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.statements import NOTHING
+from holdfast_store.db.statements import NOTHING, trees_in_turn
 from holdfast_store.db.tables import (
     callbacks,
     listeners,
     outbox,
     promises,
+    replicas,
     resumes,
     schedules,
     tasks,
@@ -44,6 +45,11 @@ class LockingStatements:
     """groups, limit → group and id of queued tasks of each that nobody has locked, oldest first."""
     queued_behind: str
     """group, queued_at_ms, id, limit → ids that nobody has locked, behind a place."""
+    queued_longer: str
+    """groups, queued_at_ms, ids, bounds → groups with so many queued tasks behind a place at least,
+    whoever has them locked."""
+    queued_turns: str
+    """[group, after, limit]s → group, tree and the id of its oldest task that nobody has locked."""
     records: str
     """ids → the clock and, per promise of these and of their awaiters, everything about it."""
     clock: str
@@ -63,14 +69,24 @@ class LockingStatements:
     listener_insert: str
     unblock_insert: str
     schedule_insert: str
-    unblocks_take: str
-    """addresses → instant and promise id of the messages that it deletes."""
+    unblocks_lock: str
+    """addresses, limit → address, promise id, instant and size of the promise; waits."""
+    unblocks_delete: str
+    """addresses, promise ids → nothing."""
     unblocks_drop: str
     """before_ms, limit → a row for each message that it deletes, the oldest first."""
     mark: str
     """writer's id, number of the batch → the number; waits for a transaction that wrote one."""
     last_batch: str
     """writer's id, a number that stands for none → the number of its last batch; waits as well."""
+    replica_save: str
+    """store's id, groups → nothing."""
+    replicas: str
+    """store's id, span in ms → groups of the other stores that spoke within it."""
+    replicas_forget: str
+    """span of silence in ms → nothing."""
+    replica_leave: str
+    """store's id → nothing."""
     writers_forget: str
     """spans of silence in ms → nothing."""
     writer_leave: str
@@ -122,6 +138,10 @@ def build(dialect: Postgres) -> LockingStatements:
         due_tasks=text(_due(tasks.c.due_at_ms, _of_tasks(tasks)), "now", "limit"),
         queued_tasks=text(_queued_tasks(dialect), "groups", "limit"),
         queued_behind=text(_queued_behind(), "group", "queued_at_ms", "id", "limit"),
+        queued_longer=text(
+            _queued_longer(dialect), "at_group", "at_queued_at_ms", "at_id", "at_bound"
+        ),
+        queued_turns=text(_queued_turns(dialect), "turns"),
         records=text(_records(dialect), "ids"),
         clock=text(sa.select(_clock(sa.func.clock_timestamp()))),
         promise_insert=insert(promises, *rows.PROMISE_INSERT),
@@ -143,10 +163,20 @@ def build(dialect: Postgres) -> LockingStatements:
         listener_insert=insert(listeners, *archived.LISTENER),
         unblock_insert=insert(outbox, *archived.UNBLOCK),
         schedule_insert=insert(schedules, *archived.SCHEDULE),
-        unblocks_take=text(_unblocks_delete(_unblocks_to(dialect)), "addresses"),
+        unblocks_lock=text(_unblocks_to(dialect), "addresses", "limit"),
+        unblocks_delete=delete(outbox, "address", "promise_id"),
         unblocks_drop=text(_unblocks_delete(_unblocks_before()), "before_ms", "limit"),
         mark=text(_mark(dialect, replace=["batch", "seen_at_ms"]), "id", "batch"),
         last_batch=text(_mark(dialect, replace=["seen_at_ms"]), "id", "batch"),
+        replica_save=text(_replica_save(dialect), "id", "groups"),
+        replicas=text(
+            sa.select(replicas.c.groups)
+            .where(replicas.c.id != sa.bindparam("id", type_=sa.Text), _silent(replicas) <= _span())
+            .order_by(replicas.c.id),
+            *("id", "span_ms"),
+        ),
+        replicas_forget=text(sa.delete(replicas).where(_silent(replicas) > _span()), "span_ms"),
+        replica_leave=text(sa.delete(replicas).where(replicas.c.id == sa.bindparam("id")), "id"),
         writers_forget=text(
             sa.delete(writers).where(
                 writers.c.seen_at_ms
@@ -264,6 +294,56 @@ def _queued_behind() -> sa.Select[Any]:
     )
 
 
+def _queued_longer(dialect: Postgres) -> sa.Select[Any]:
+    """Count as far as it takes to know; what is locked is counted too."""
+    columns: Mapping[str, sa.types.TypeEngine[Any]] = {
+        "group": sa.Text(),
+        "queued_at_ms": sa.BigInteger(),
+        "id": sa.Text(),
+        "bound": sa.BigInteger(),
+    }
+    place = dialect.rows("place", columns, prefix="at_")
+    other = tasks.alias("other")
+    some = (
+        sa.select(sa.literal_column("1").label("one"))
+        .where(
+            other.c.group == place.c.group,
+            other.c.queued_at_ms >= place.c.queued_at_ms,
+            sa.or_(other.c.queued_at_ms > place.c.queued_at_ms, other.c.id > place.c.id),
+        )
+        .order_by(other.c.queued_at_ms, other.c.id)
+        .limit(place.c.bound)
+        .correlate(place)
+        .subquery("some")
+    )
+    count = sa.select(sa.func.count()).select_from(some).correlate(place).scalar_subquery()
+    return sa.select(place.c.group).where(count >= place.c.bound)
+
+
+def _queued_turns(dialect: Postgres) -> sa.Select[Any]:
+    trees = trees_in_turn(dialect)
+    other = tasks.alias("other")
+    oldest = (
+        _of_tasks(other)
+        .where(
+            other.c.group == trees.c.group,
+            other.c.tree == trees.c.tree,
+            other.c.queued_at_ms.is_not(None),
+        )
+        .order_by(other.c.queued_at_ms, other.c.id)
+        .limit(sa.literal_column("1"))
+        .with_for_update(of=promises, skip_locked=True)
+        .correlate(trees)
+        .lateral("oldest")
+    )
+    return (
+        sa.select(trees.c.group, trees.c.tree, oldest.c.id)
+        .select_from(trees.outerjoin(oldest, sa.true()))
+        .where(trees.c.tree.is_not(None))
+        .order_by(trees.c.group, trees.c.tree)
+    )
+
+
 # Reading
 
 
@@ -329,10 +409,12 @@ _UNBLOCK_KEY = (outbox.c.address, outbox.c.promise_id)
 def _unblocks_to(dialect: Postgres) -> sa.Select[Any]:
     """Lock in the order of keys, as batches write, so that nobody waits in a circle."""
     return (
-        sa.select(*_UNBLOCK_KEY)
+        sa.select(*_UNBLOCK_KEY, outbox.c.enqueued_at_ms, promises.c.counted_bytes)
+        .select_from(outbox.outerjoin(promises, promises.c.id == outbox.c.promise_id))
         .where(dialect.among(outbox.c.address, "addresses"))
         .order_by(*_UNBLOCK_KEY)
-        .with_for_update()
+        .limit(sa.bindparam("limit"))
+        .with_for_update(of=outbox)
     )
 
 
@@ -353,6 +435,24 @@ def _unblocks_delete(locked: sa.Select[Any]) -> sa.Executable:
         .where(*(column == taken.c[column.name] for column in _UNBLOCK_KEY))
         .returning(outbox.c.enqueued_at_ms, outbox.c.promise_id)
     )
+
+
+def _replica_save(dialect: Postgres) -> sa.Insert:
+    row = sa.select(
+        sa.bindparam("id", type_=sa.Text),
+        _clock(sa.func.clock_timestamp()),
+        sa.bindparam("groups", type_=sa.Text),
+    )
+    columns = ["id", "seen_at_ms", "groups"]
+    return dialect.upsert_rows(replicas, row, columns=columns, replace=columns[1:])
+
+
+def _silent(table: sa.Table) -> sa.ColumnElement[int]:
+    return _clock(sa.func.clock_timestamp()) - table.c.seen_at_ms
+
+
+def _span() -> sa.ColumnElement[int]:
+    return sa.bindparam("span_ms", type_=sa.BigInteger)
 
 
 def _mark(dialect: Postgres, *, replace: Sequence[str]) -> sa.Insert:

@@ -4,7 +4,8 @@ Rows are plain tuples in the order of the column lists below; the statements are
 same lists. Columns that a record never changes after its birth are absent from the updates.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +13,7 @@ from holdfast.core.ids import parse_address
 from holdfast.core.records import (
     BRANCH,
     EMPTY,
+    ORIGIN,
     PARENT,
     Promise,
     PromiseState,
@@ -20,7 +22,10 @@ from holdfast.core.records import (
     Value,
     WaitMode,
 )
+from holdfast.core.working_set import Changes
 from holdfast_store.preloads import counted_bytes
+from holdfast_store.storage import Turns
+from holdfast_store.trees import tree_of
 
 PROMISE_COLUMNS = (
     "id",
@@ -35,9 +40,9 @@ PROMISE_COLUMNS = (
     "settled_at_ms",
     "armed",
 )
-PROMISE_DERIVED = ("branch", "parent", "armed_at_ms")
+PROMISE_DERIVED = ("branch", "parent", "armed_at_ms", "origin")
 """Columns for indexes, which follow from the others; so does the size, from the payloads too."""
-PROMISE_INSERT = (*PROMISE_COLUMNS, *PROMISE_DERIVED, "counted_bytes")
+PROMISE_INSERT = (*PROMISE_COLUMNS, "branch", "parent", "armed_at_ms", "counted_bytes", "origin")
 PROMISE_UPDATE = (
     "state",
     "value_data",
@@ -63,14 +68,18 @@ TASK_COLUMNS = (
     "unknown_releases",
     "deliveries",
     "reason",
+    "seat",
 )
 TASK_DERIVED = ("group", "due_at_ms")
-TASK_INSERT = ("id", *TASK_COLUMNS, *TASK_DERIVED)
-TASK_UPDATE = (*(name for name in TASK_COLUMNS if name != "target"), "due_at_ms")
+TASK_ROW = ("id", *TASK_COLUMNS, *TASK_DERIVED)
+TASK_INSERT = ("id", *TASK_COLUMNS[:-1], *TASK_DERIVED, "seat", "tree")
+TASK_UPDATE = (*(name for name in TASK_COLUMNS[:-1] if name != "target"), "due_at_ms", "seat")
 
 Row = tuple[Any, ...]
 
 PROMISE_WIDTH = len(PROMISE_COLUMNS)
+
+_NO_TAGS: Final[Mapping[str, str]] = {}
 
 _PROMISE_STATES = {state.value: state for state in PromiseState}
 _TASK_STATES = {state.value: state for state in TaskState}
@@ -133,6 +142,7 @@ def task_of(task_id: str, row: Row, resumes: frozenset[str]) -> Task:
         unknown_releases,
         deliveries,
         reason,
+        seat,
     ) = row
     return Task(
         id=task_id,
@@ -147,6 +157,7 @@ def task_of(task_id: str, row: Row, resumes: frozenset[str]) -> Task:
         queued_at_ms=queued_at_ms,
         paced_until_ms=paced_until_ms,
         instance=instance,
+        seat=seat,
         wait_mode=_WAIT_MODES[wait_mode],
         waiting_on=waiting_on,
         unknown_releases=unknown_releases,
@@ -175,12 +186,15 @@ def promise_inserted(promise: Promise) -> Row:
         tags.get(PARENT),
         _armed_at_ms(promise),
         counted_bytes(promise),
+        tags.get(ORIGIN, promise.id),
     )
 
 
 def promise_derived(promise: Promise) -> Row:
     """Answer the values of `PROMISE_DERIVED`."""
-    return (promise.tags.get(BRANCH), promise.tags.get(PARENT), _armed_at_ms(promise))
+    tags = promise.tags
+    origin = tags.get(ORIGIN, promise.id)
+    return (tags.get(BRANCH), tags.get(PARENT), _armed_at_ms(promise), origin)
 
 
 def promise_updated(promise: Promise) -> Row:
@@ -198,8 +212,17 @@ def promise_updated(promise: Promise) -> Row:
     )
 
 
-def task_inserted(task: Task) -> Row:
-    """Answer the values of `TASK_INSERT`."""
+def tasks_inserted(changes: Changes) -> list[Row]:
+    """Answer the rows of the tasks that a batch creates, nearly always with their promises."""
+    created = changes.tasks_created
+    if not created:
+        return []
+    tags = {promise.id: promise.tags for promise in changes.promises_created}
+    return [task_inserted(task, tags.get(task.id, _NO_TAGS)) for task in created]
+
+
+def task_inserted(task: Task, tags: Mapping[str, str] = _NO_TAGS) -> Row:
+    """Answer the values of `TASK_INSERT`; the tags are those of the promise."""
     return (
         task.id,
         task.state.value,
@@ -219,7 +242,14 @@ def task_inserted(task: Task) -> Row:
         task.reason,
         parse_address(task.target).group,
         task.due_at_ms,
+        task.seat,
+        tree_of(task.id, tags),
     )
+
+
+def turns_text(turns: Mapping[str, Turns]) -> str:
+    """Write whose turn it is as one parameter."""
+    return json_text([(group, turn.after, turn.limit) for group, turn in turns.items()])
 
 
 def task_derived(task: Task) -> Row:
@@ -245,8 +275,17 @@ def task_updated(task: Task) -> Row:
         task.deliveries,
         task.reason,
         task.due_at_ms,
+        task.seat,
         task.id,
     )
+
+
+def origin_of(promise_id: str, tags: str) -> str:
+    """Answer the root of a promise's tree by the text of its tags, which may be damaged."""
+    try:
+        return texts_of(tags).get(ORIGIN, promise_id)
+    except msgspec.DecodeError:
+        return promise_id
 
 
 def json_text(value: object) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from holdfast.core.records import Callback, Preload, Promise, Task
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.db import rows
+from holdfast_store.db.revisions import History
 from holdfast_store.db.rows import Row, json_text
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import fitting, rows_max
-from holdfast_store.storage import Behind, Loaded, Plan
+from holdfast_store.storage import Behind, Loaded, Plan, Turn
 
 _NO_RESUMES: frozenset[str] = frozenset()
 
@@ -53,6 +54,12 @@ class Session:
         [(tables,)] = self.fetch(self._statements.tables_named, ("schema_revisions",))
         return dict(self.fetch(self._statements.revisions)) if tables else {}
 
+    def history(self) -> History:
+        """Tell which migrations ran, and which programs may use the tables since."""
+        [(floors,)] = self.fetch(self._statements.tables_named, ("schema_floors",))
+        floor = self.fetch(self._statements.floor)[0][0] if floors else None
+        return History(applied=self.applied_revisions(), floor=floor)
+
     # Loading
 
     def load(self, plan: Plan, *, now_ms: int) -> Loaded:
@@ -73,12 +80,15 @@ class Session:
         if plan.behind is not None:
             queued += self._behind(plan.behind)
         ids.update(queued)
+        turns = self._turns(plan) if plan.turns else []
+        ids.update(turn.id for turn in turns if turn.id is not None)
         return Loaded(
             working_set=self._working_set(ids),
             now_ms=now_ms,
             due_promises=due_promises,
             due_tasks=due_tasks,
             queued=queued,
+            turns=turns,
         )
 
     def _due(self, text: str, plan: Plan, now_ms: int) -> list[str]:
@@ -102,6 +112,10 @@ class Session:
                 limits[group] -= 1
                 queued.append(task_id)
         return queued
+
+    def _turns(self, plan: Plan) -> list[Turn]:
+        found = self.fetch(self._statements.queued_turns, (rows.turns_text(plan.turns),))
+        return [Turn(group=group, tree=tree, id=task_id) for group, tree, task_id in found]
 
     def _working_set(self, ids: set[str]) -> WorkingSet:
         statements = self._statements
@@ -153,9 +167,7 @@ class Session:
         self.run_each(
             statements.promise_insert, [rows.promise_inserted(p) for p in changes.promises_created]
         )
-        self.run_each(
-            statements.task_insert, [rows.task_inserted(t) for t in changes.tasks_created]
-        )
+        self.run_each(statements.task_insert, rows.tasks_inserted(changes))
 
     def save(self, changes: Changes) -> None:
         """Write everything else; rows that others refer to come before those that refer."""

@@ -7,16 +7,16 @@ read, so that what was loaded cannot change before it is saved.
 
 import asyncio
 import contextlib
-import functools
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from holdfast.core.records import Preload, Promise
 from holdfast.core.working_set import Changes
-from holdfast_store.db import queues
+from holdfast_store.db import queues, sqlite_retention
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.ownership import Ownership
@@ -29,8 +29,11 @@ from holdfast_store.storage import (
     Armed,
     Loaded,
     Plan,
+    Pruned,
     QueueCounts,
+    Root,
     StorageUnavailable,
+    TreePart,
 )
 
 P = ParamSpec("P")
@@ -117,12 +120,14 @@ class SqliteStorage:
                 if transaction.is_open:
                     await asyncio.shield(self.on_writer(self._writer.roll_back))
 
-    async def take_unblocks(self, addresses: Sequence[str]) -> Sequence[Promise]:
-        """Delete and answer settled promises that wait for these addresses."""
+    async def take_unblocks(
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+    ) -> Sequence[tuple[str, Promise]]:
+        """Delete messages for these addresses, and answer their addresses and promises."""
         if not addresses:
             return []
         async with self._turn:
-            return await self.on_writer(self._writer.take_unblocks, addresses)
+            return await self.on_writer(self._writer.take_unblocks, addresses, limit, bytes_max)
 
     async def drop_unblocks(self, *, before_ms: int) -> int:
         """Delete messages that nobody came for; answer how many."""
@@ -134,7 +139,7 @@ class SqliteStorage:
         if self._thread is None:
             raise StorageUnavailable("the database is not open")
         return await asyncio.get_running_loop().run_in_executor(
-            self._thread, functools.partial(call, *args, **kwargs)
+            self._thread, partial(call, *args, **kwargs)
         )
 
     # Reading
@@ -160,6 +165,40 @@ class SqliteStorage:
         return await self._on_reader(
             lambda s: queues.queue_counts(s, self._statements, now_ms=now_ms)
         )
+
+    # Retention
+
+    async def file_origins(self, *, limit: int) -> bool:
+        """Note the trees of so many promises; answer whether none is left."""
+        return await self._whole(partial(sqlite_retention.file_origins, limit=limit))
+
+    async def roots(self, *, before_ms: int, behind: tuple[int, str], limit: int) -> Sequence[Root]:
+        """List roots that were created before an instant, the oldest first."""
+        return await self._on_reader(
+            lambda s: sqlite_retention.roots(s, before_ms=before_ms, behind=behind, limit=limit)
+        )
+
+    async def tree_part(self, root: str, *, before_ms: int, behind: str, limit: int) -> TreePart:
+        """Look at so many promises of a tree."""
+        return await self._on_reader(
+            lambda s: sqlite_retention.tree_part(
+                s, root, before_ms=before_ms, behind=behind, limit=limit
+            )
+        )
+
+    async def prune(
+        self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int
+    ) -> Pruned:
+        """Delete so many promises of trees that are over, in one transaction."""
+        return await self._whole(
+            lambda s: sqlite_retention.prune(
+                s, roots, before_ms=before_ms, behind=behind, limit=limit
+            )
+        )
+
+    async def _whole(self, work: Callable[[Session], R]) -> R:
+        async with self._turn:
+            return await self.on_writer(self._writer.whole, work)
 
     async def ping(self) -> None:
         """Read from the file."""

@@ -47,9 +47,9 @@ class SqliteRestoration:
     def _begin(self) -> None:
         prepare_for_writing(self._connection)
         self._connection.execute("BEGIN IMMEDIATE")
-        applied = self._session.applied_revisions()
-        revisions.check_current(applied)
-        self._revision = list(applied)[-1]
+        history = self._session.history()
+        revisions.check_current(history)
+        self._revision = history.newest or ""
         if self._session.fetch(self._statements.any_row):
             raise NotEmpty("the database is not empty: name a new one, which will be created")
 
@@ -86,8 +86,10 @@ class SqliteRestoration:
                 return [(self._of_batches.promise_insert, _each(rows.promise_inserted, alike))]
             case Task():
                 woken = [(t.id, i) for t in alike if isinstance(t, Task) for i in sorted(t.resumes)]
+                ids = rows.json_text([t.id for t in alike if isinstance(t, Task)])
+                tags = self._session.fetch(statements.find_tags, (ids,))
                 return [
-                    (self._of_batches.task_insert, _each(rows.task_inserted, alike)),
+                    (self._of_batches.task_insert, archived.tasks_inserted(alike, tags)),
                     (self._of_batches.resume_insert, woken),
                 ]
             case Callback():

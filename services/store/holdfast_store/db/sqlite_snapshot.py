@@ -8,6 +8,7 @@ from typing import Final
 from holdfast.core.checks.snapshot import Violation
 from holdfast.core.records import Callback, Promise, Task, Unblock
 from holdfast_store.archives.port import DAMAGED, Chunk, Listener, Schedule
+from holdfast_store.clock import Clock
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db import revisions
 from holdfast_store.db.archive_statements import ArchiveStatements
@@ -43,6 +44,7 @@ class SqliteSnapshot:
         self._chunk_rows = chunk_rows
         self._session = Session(connection, of_batches, lambda _text: None)
         self._revision = ""
+        self._now_ms = 0
 
     async def begin(self) -> None:
         """Fix what is seen, and check the schema."""
@@ -51,14 +53,20 @@ class SqliteSnapshot:
     def _begin(self) -> None:
         self._connection.execute("PRAGMA query_only = ON")
         self._connection.execute("BEGIN")
-        applied = self._session.applied_revisions()  # the first read fixes what is seen
-        revisions.check_current(applied)
-        self._revision = list(applied)[-1]
+        history = self._session.history()  # the first read fixes what is seen
+        revisions.check_current(history)
+        self._revision = history.newest or ""
+        self._now_ms = Clock()()
 
     @property
     def revision(self) -> str:
         """Name the newest migration that ran."""
         return self._revision
+
+    @property
+    def now_ms(self) -> int:
+        """Tell an instant behind the snapshot: a file has no clock but that of its machine."""
+        return self._now_ms
 
     # Everything
 

@@ -11,6 +11,7 @@ from holdfast_store.db import revisions, rows, sqlite_errors
 from holdfast_store.db.session import Session
 from holdfast_store.db.sqlite_connections import prepare_for_writing
 from holdfast_store.db.statements import Statements
+from holdfast_store.preloads import first_within
 from holdfast_store.storage import (
     CommitOutcomeUnknown,
     InsertConflict,
@@ -44,7 +45,7 @@ class Writer:
         """Connect and check the schema."""
         try:
             with self._undone_on_failure():
-                revisions.check_current(self._current().applied_revisions())
+                revisions.check_current(self._current().history())
         except StorageError:
             self._disconnect()
             raise
@@ -82,24 +83,31 @@ class Writer:
         """Undo what was not committed."""
         self._recover(None)
 
-    def take_unblocks(self, addresses: Sequence[str]) -> list[Promise]:
-        """Delete messages and answer their promises."""
+    def take_unblocks(
+        self, addresses: Sequence[str], limit: int, bytes_max: int
+    ) -> list[tuple[str, Promise]]:
+        """Delete messages and answer their addresses and promises."""
 
-        def take(session: Session) -> list[Promise]:
-            of_addresses = (rows.json_text(addresses),)
-            ids = [row[0] for row in session.fetch(self._statements.unblocks_find, of_addresses)]
-            if not ids:
-                return []
-            session.run(self._statements.unblocks_delete, of_addresses)
-            return session.promises_in_order(list(dict.fromkeys(ids)))
+        def take(session: Session) -> list[tuple[str, Promise]]:
+            while found := session.fetch(
+                self._statements.unblocks_find, (rows.json_text(addresses), limit)
+            ):
+                taken = found[: first_within([row[2] or 0 for row in found], bytes_max)]
+                keys = [(address, promise_id) for address, promise_id, _ in taken]
+                session.run_each(self._statements.unblock_delete, keys)
+                ids = list(dict.fromkeys(promise_id for _, promise_id in keys))
+                promises = {p.id: p for p in session.promises_in_order(ids)}
+                if promises:
+                    return [(a, promises[key]) for a, key in keys if key in promises]
+            return []
 
-        return self._whole(take)
+        return self.whole(take)
 
     def drop_unblocks(self, before_ms: int) -> int:
         """Delete messages that were enqueued before an instant."""
-        return self._whole(lambda s: s.run(self._statements.unblocks_drop, (before_ms,)))
+        return self.whole(lambda s: s.run(self._statements.unblocks_drop, (before_ms,)))
 
-    def _whole(self, work: Callable[[Session], R]) -> R:
+    def whole(self, work: Callable[[Session], R]) -> R:
         """Do some work as a transaction of its own."""
         with self._undone_on_failure():
             session = self._begun()

@@ -20,6 +20,7 @@ from holdfast_store.db.tables import (
     outbox,
     promises,
     resumes,
+    schema_floors,
     schema_revisions,
     tasks,
 )
@@ -42,6 +43,8 @@ class Statements:
     """groups, limit → group and id of so many queued tasks of each, oldest first."""
     queued_behind: str
     """group, queued_at_ms, queued_at_ms, id, limit → ids of queued tasks behind a place."""
+    queued_turns: str
+    """[group, after, limit]s → group, tree and the id of its oldest queued task."""
     callbacks: str
     """ids → callbacks of these awaited."""
     records: str
@@ -80,15 +83,17 @@ class Statements:
     queue_due: str
     """now_ms → group, count, oldest of the tasks that wait to be run."""
     unblocks_find: str
-    """addresses → promise id, oldest message first."""
-    unblocks_delete: str
-    """addresses →"""
+    """addresses, limit → address, promise id and its size, oldest message first."""
+    unblock_delete: str
+    """address, promise id →"""
     unblocks_drop: str
     """before_ms →"""
     tables_named: str
     """name → how many tables have it."""
     revisions: str
     """→ revision and checksum of the migrations that ran, oldest first."""
+    floor: str
+    """→ the revision that a program must know to use the tables; nothing when any may."""
 
 
 def build(dialect: Dialect) -> Statements:
@@ -110,6 +115,7 @@ def build(dialect: Dialect) -> Statements:
         queued_behind=text(
             _queued_behind(), "group", "queued_at_ms", "queued_at_ms", "id", "limit"
         ),
+        queued_turns=text(_queued_turns(dialect), "turns"),
         callbacks=text(
             sa.select(callbacks.c.awaited, callbacks.c.awaiter, callbacks.c.wait_version).where(
                 dialect.among(callbacks.c.awaited, "ids")
@@ -185,14 +191,15 @@ def build(dialect: Dialect) -> Statements:
         ),
         queue_due=text(_queue_due(), "now_ms"),
         unblocks_find=text(
-            sa.select(outbox.c.promise_id)
+            sa.select(outbox.c.address, outbox.c.promise_id, promises.c.counted_bytes)
+            .select_from(outbox.outerjoin(promises, promises.c.id == outbox.c.promise_id))
             .where(dialect.among(outbox.c.address, "addresses"))
-            .order_by(outbox.c.enqueued_at_ms, outbox.c.promise_id),
-            "addresses",
+            .order_by(outbox.c.enqueued_at_ms, outbox.c.promise_id, outbox.c.address)
+            .limit(sa.bindparam("limit"))
+            .offset(NOTHING),
+            *("addresses", "limit"),
         ),
-        unblocks_delete=text(
-            sa.delete(outbox).where(dialect.among(outbox.c.address, "addresses")), "addresses"
-        ),
+        unblock_delete=text(_delete(outbox, "address", "promise_id"), *("address", "promise_id")),
         unblocks_drop=text(
             sa.delete(outbox).where(outbox.c.enqueued_at_ms < sa.bindparam("before_ms")),
             "before_ms",
@@ -203,6 +210,7 @@ def build(dialect: Dialect) -> Statements:
                 schema_revisions.c.revision
             )
         ),
+        floor=text(sa.select(sa.func.max(schema_floors.c.needs))),
     )
 
 
@@ -276,6 +284,60 @@ def _queued_behind() -> sa.Select[Any]:
         .order_by(tasks.c.queued_at_ms, tasks.c.id)
         .limit(sa.bindparam("limit"))
         .offset(NOTHING)
+    )
+
+
+def trees_in_turn(dialect: Dialect) -> sa.CTE:
+    """Find so many trees behind one by a look into the index for each, however long the queue is.
+
+    A row with no tree is the end of the circle.
+    """
+    turns = dialect.unpacked_rows(
+        "turns", {"group": sa.Text(), "after": sa.BigInteger(), "limit": sa.BigInteger()}
+    )
+    first = sa.select(
+        turns.c.group, _next_tree(turns.c.group, turns.c.after).label("tree"), turns.c.limit
+    )
+    trees = first.cte("trees", recursive=True)
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    next_one = _next_tree(trees.c.group, trees.c.tree)
+    return trees.union_all(
+        sa.select(trees.c.group, next_one, trees.c.limit - one).where(
+            trees.c.limit > one, trees.c.tree.is_not(None)
+        )
+    )
+
+
+def _next_tree(group: sa.ColumnElement[Any], tree: sa.ColumnElement[Any]) -> sa.ScalarSelect[Any]:
+    later = tasks.alias("later")
+    return (
+        sa.select(sa.func.min(later.c.tree))
+        .where(later.c.group == group, later.c.queued_at_ms.is_not(None), later.c.tree > tree)
+        .correlate(group.table, tree.table)
+        .scalar_subquery()
+    )
+
+
+def _queued_turns(dialect: Dialect) -> sa.Select[Any]:
+    trees = trees_in_turn(dialect)
+    other = tasks.alias("other")
+    oldest = (
+        sa.select(other.c.id)
+        .where(
+            other.c.group == trees.c.group,
+            other.c.tree == trees.c.tree,
+            other.c.queued_at_ms.is_not(None),
+        )
+        .order_by(other.c.queued_at_ms, other.c.id)
+        .limit(sa.literal_column("1"))
+        .offset(NOTHING)
+        .correlate(trees)
+        .scalar_subquery()
+    )
+    return (
+        sa.select(trees.c.group, trees.c.tree, oldest)
+        .where(trees.c.tree.is_not(None))
+        .order_by(trees.c.group, trees.c.tree)
     )
 
 

@@ -31,6 +31,9 @@ promises = sa.Table(
     sa.Column("parent", IdText),
     sa.Column("armed_at_ms", sa.BigInteger),
     sa.Column("counted_bytes", sa.BigInteger, nullable=False),
+    # Derived: the root of the tree, by the tag resonate:origin or else the promise itself. Absent
+    # in rows that a store of an older version wrote; retention fills it in.
+    sa.Column("origin", IdText),
 )
 
 _armed = promises.c.armed_at_ms.is_not(None)
@@ -57,6 +60,16 @@ sa.Index(
     sqlite_where=_with_parent,
     postgresql_where=_with_parent,
 )
+# None of the columns of these two changes when a promise settles: an update stays in its page.
+is_root = promises.c.origin == promises.c.id
+sa.Index("promises_origin", promises.c.origin, promises.c.id)
+sa.Index(
+    "promises_roots",
+    promises.c.created_at_ms,
+    promises.c.id,
+    sqlite_where=is_root,
+    postgresql_where=is_root,
+)
 
 tasks = sa.Table(
     "tasks",
@@ -80,6 +93,10 @@ tasks = sa.Table(
     # Derived: the poll group of the target, and when a background step must look at the task.
     sa.Column("group", IdText, nullable=False),
     sa.Column("due_at_ms", sa.BigInteger),
+    # Of the lease, like the instance: younger than the columns above.
+    sa.Column("seat", sa.Text),
+    # The number of the task's tree (`trees`), from its birth on; absent in rows older than that.
+    sa.Column("tree", sa.BigInteger),
     **CLUSTERED,
 )
 
@@ -92,6 +109,15 @@ sa.Index("tasks_due", tasks.c.due_at_ms, sqlite_where=_due, postgresql_where=_du
 sa.Index(
     "tasks_queued",
     tasks.c.group,
+    tasks.c.queued_at_ms,
+    tasks.c.id,
+    sqlite_where=_queued,
+    postgresql_where=_queued,
+)
+sa.Index(
+    "tasks_turns",
+    tasks.c.group,
+    tasks.c.tree,
     tasks.c.queued_at_ms,
     tasks.c.id,
     sqlite_where=_queued,
@@ -151,6 +177,7 @@ resumes = sa.Table(
         primary_key=True,
     ),
     sa.Column("awaited", IdText, primary_key=True),
+    sa.Index("resumes_awaited", "awaited"),
     **CLUSTERED,
 )
 
@@ -163,6 +190,7 @@ outbox = sa.Table(
     sa.Column("promise_id", IdText, primary_key=True),
     sa.Column("enqueued_at_ms", sa.BigInteger, nullable=False),
     sa.Index("outbox_enqueued", "enqueued_at_ms"),
+    sa.Index("outbox_promise", "promise_id"),
     **CLUSTERED,
 )
 
@@ -205,10 +233,30 @@ writers = sa.Table(
     **CLUSTERED,
 )
 
+# One row per store where there may be several: when it last spoke, and as JSON how many members and
+# free credits each group has there. Whoever has not spoken for long does not count.
+replicas = sa.Table(
+    "replicas",
+    metadata,
+    sa.Column("id", IdText, primary_key=True),
+    sa.Column("seen_at_ms", sa.BigInteger, nullable=False),
+    sa.Column("groups", sa.Text, nullable=False),
+    **CLUSTERED,
+)
+
 # Which migration ran, and the checksum of the file that it came from.
 schema_revisions = sa.Table(
     "schema_revisions",
     metadata,
     sa.Column("revision", sa.Text, primary_key=True),
     sa.Column("checksum", sa.Text, nullable=False),
+)
+
+# Which revision a program must know at least to use the tables, per migration that took something
+# away from the others.
+schema_floors = sa.Table(
+    "schema_floors",
+    metadata,
+    sa.Column("revision", sa.Text, primary_key=True),
+    sa.Column("needs", sa.Text, nullable=False),
 )

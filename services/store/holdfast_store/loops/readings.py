@@ -5,19 +5,12 @@ time, and happens only after something has changed, or as often as an idle store
 """
 
 import asyncio
-from typing import Final
 
 from holdfast_chassis.logs import get_logger
-from holdfast_store.statistics import REFRESH_S, Statistics
+from holdfast_store.statistics import REFRESH_S, Statistics, pause_after
 from holdfast_store.storage import StorageError
 
 log = get_logger(__name__)
-
-PAUSE_PER_SECOND: Final = 20.0
-"""Pause for each second that a reading took: at most a twentieth of the time is spent reading."""
-
-PAUSE_S_MAX: Final = 10.0
-"""A reading of any length is not more stale than this, and itself."""
 
 
 class Readings:
@@ -40,7 +33,7 @@ class Readings:
                 is_lost = True
             else:
                 is_lost = False
-                pause_s = max(REFRESH_S, min(PAUSE_PER_SECOND * took_s, PAUSE_S_MAX))
+                pause_s = pause_after(took_s)
             await asyncio.sleep(pause_s)
             await self._until_unread()
 

@@ -16,6 +16,10 @@ log = get_logger(__name__)
 WALL_CLOCK_CHECK_S = 1.0
 """Longest sleep: the monotonic sleep must notice when the wall clock was set forward."""
 
+NEIGHBORS_POLL_S = 1.0
+"""How often the next due instant is read where other stores make instants due: one of them may die
+before it sweeps for what only it has heard of."""
+
 MISSED_PAUSE_MS_MIN = 10
 MISSED_PAUSE_MS_MAX = 1_000
 """Pauses, each twice the one before, while a sweep does not get what is due: another store has it.
@@ -41,6 +45,7 @@ class Timers:
         self._changed = asyncio.Event()
         self._stale = True
         self._poll_at = 0.0
+        self._read_at = 0.0
 
     async def run(self) -> None:
         """Run until cancelled; what a run that broke had heard and not done is looked up again."""
@@ -53,7 +58,10 @@ class Timers:
                 self._poll_at = loop.time() + self._slow_poll_s
                 await self._drop_unblocks()
                 self._stale = True
+            if self._engine.has_neighbors and loop.time() >= self._read_at:
+                self._stale = True
             if self._stale:
+                self._read_at = loop.time() + NEIGHBORS_POLL_S
                 await self._read_next_due()
             if self._next_due_ms is not None and self._next_due_ms <= self._engine.now_ms():
                 self._swept_ms, self._next_due_ms = self._next_due_ms, None
@@ -62,6 +70,8 @@ class Timers:
 
     async def _sleep(self, now_s: float) -> None:
         span_s = min(WALL_CLOCK_CHECK_S, max(0.0, self._poll_at - now_s))
+        if self._engine.has_neighbors:
+            span_s = min(span_s, max(0.0, self._read_at - now_s))
         if self._next_due_ms is not None:
             span_s = min(span_s, max(0, self._next_due_ms - self._engine.now_ms()) / 1000)
         try:

@@ -11,6 +11,7 @@ from holdfast.core.requests import Refusal
 from holdfast.v1 import admin_pb2 as pb
 from holdfast_store.engine import Engine
 from holdfast_store.rpc.errors import Context, abort, unavailable
+from holdfast_store.rpc.standing import Standing
 from holdfast_store.rpc.unary import missing, service, unary
 from holdfast_store.statistics import Queue
 from holdfast_store.storage import StorageError
@@ -24,8 +25,9 @@ INTERVAL_MS_MAX: Final = 60_000
 class Admin:
     """Queue statistics and members; the debug operations come later."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, standing: Standing) -> None:
         self._engine = engine
+        self._standing = standing
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Serve the service."""
@@ -33,11 +35,7 @@ class Admin:
             "holdfast.v1.Admin",
             {
                 "GetQueues": unary(pb.AdminGetQueuesRequest, self.get_queues),
-                "WatchQueues": grpc.unary_stream_rpc_method_handler(
-                    self.watch_queues,
-                    pb.AdminWatchQueuesRequest.FromString,
-                    pb.AdminWatchQueuesResponse.SerializeToString,
-                ),
+                "WatchQueues": self._standing.watch(pb.AdminWatchQueuesRequest, self.watch_queues),
                 "ListMembers": unary(pb.AdminListMembersRequest, self.list_members),
                 "DebugStart": missing(pb.AdminDebugStartRequest, "debug.start"),
                 "DebugStop": missing(pb.AdminDebugStopRequest, "debug.stop"),

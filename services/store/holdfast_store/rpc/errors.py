@@ -6,11 +6,12 @@ sending again later may help, `google.rpc.RetryInfo`.
 
 from collections.abc import Mapping
 from typing import Any as Anything
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
@@ -18,6 +19,8 @@ from grpc_status import rpc_status
 from holdfast.core.requests import Refusal
 
 Context = grpc.aio.ServicerContext[Anything, Anything]
+
+M = TypeVar("M", bound=Message)
 
 ERROR_DOMAIN: Final = "holdfast.dev"
 
@@ -72,6 +75,18 @@ def unavailable(error: Exception) -> Refusal:
     return Refusal(
         status=503, code="database_unavailable", message=f"the database cannot be used: {error}"
     )
+
+
+async def message_of(request: type[M], data: bytes, context: Context) -> M:
+    """Read a message; what is none is a flaw of the caller's, not of the store."""
+    try:
+        return request.FromString(data)
+    except DecodeError:
+        name = request.DESCRIPTOR.name
+        return await abort(
+            context,
+            Refusal(status=400, code="invalid_message", message=f"the request is no {name}"),
+        )
 
 
 async def abort(context: Context, refusal: Refusal) -> NoReturn:

@@ -17,6 +17,7 @@ from holdfast.core.requests import Refusal
 from holdfast.v1 import externalscaler_pb2 as pb
 from holdfast_store.engine import Engine
 from holdfast_store.rpc.errors import Context, abort, unavailable
+from holdfast_store.rpc.standing import Standing
 from holdfast_store.rpc.unary import service, unary
 from holdfast_store.storage import StorageError
 
@@ -47,8 +48,9 @@ class _BadMetadata(Exception):
 class Scaler:
     """Answers for any group; it keeps nothing between calls."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, standing: Standing) -> None:
         self._engine = engine
+        self._standing = standing
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Serve the service."""
@@ -56,11 +58,7 @@ class Scaler:
             "externalscaler.ExternalScaler",
             {
                 "IsActive": unary(pb.ScaledObjectRef, self.is_active),
-                "StreamIsActive": grpc.unary_stream_rpc_method_handler(
-                    self.stream_is_active,
-                    pb.ScaledObjectRef.FromString,
-                    pb.IsActiveResponse.SerializeToString,
-                ),
+                "StreamIsActive": self._standing.watch(pb.ScaledObjectRef, self.stream_is_active),
                 "GetMetricSpec": unary(pb.ScaledObjectRef, self.get_metric_spec),
                 "GetMetrics": unary(pb.GetMetricsRequest, self.get_metrics),
             },

@@ -23,6 +23,7 @@ from holdfast_store.engine import Engine
 from holdfast_store.rpc.admin import Admin
 from holdfast_store.rpc.answers import MESSAGE_BYTES_MAX
 from holdfast_store.rpc.scaler import Scaler
+from holdfast_store.rpc.standing import EndingHealth, Standing
 from holdfast_store.rpc.stream import StreamLimits
 from holdfast_store.rpc.unary import Stopwatch, operation_handlers
 from holdfast_store.rpc.workers import Workers
@@ -63,6 +64,10 @@ OPTIONS: Final = (
 )
 
 
+CALLS_GRACE_S: Final = 2.0
+"""For calls that are in flight when the store stops."""
+
+
 class CannotListen(Exception):
     """The address cannot be had."""
 
@@ -92,14 +97,15 @@ class RpcServer:
             limits=limits.stream,
             stopwatch=stopwatch,
         )
-        self._health = health_checks.aio.HealthServicer()
+        self._standing = Standing()
+        self._health = EndingHealth(self._standing)
         self._server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=limits.calls_max)
         self._server.add_generic_rpc_handlers(
             (
                 self._workers.handler(),
                 *operation_handlers(engine, stopwatch),
-                Admin(engine).handler(),
-                Scaler(engine).handler(),
+                Admin(engine, self._standing).handler(),
+                Scaler(engine, self._standing).handler(),
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -145,5 +151,6 @@ class RpcServer:
         except TimeoutError:
             log.warning("members_stayed", grace_s=grace_s)
             self._workers.end_all()
+        self._standing.end()
         # Unary calls get a moment of their own: each is at most a transaction long.
-        await self._server.stop(grace=min(grace_s, 2.0))
+        await self._server.stop(grace=min(grace_s, CALLS_GRACE_S))

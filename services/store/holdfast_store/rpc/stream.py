@@ -125,7 +125,8 @@ class MemberStream:
         self._over = True
         self._pieces.clear()
         if self._session is not None:
-            self._session.close(peer_closed=peer_closed)
+            # Whoever was asked to leave goes to another store, however long the way is.
+            self._session.close(peer_closed=peer_closed and not self.draining)
 
     # In
 

@@ -17,7 +17,7 @@ from holdfast.v1 import promises_pb2, schedules_pb2, tasks_pb2
 from holdfast_store.engine import Engine
 from holdfast_store.rpc import requests
 from holdfast_store.rpc.answers import write_preload, write_promise, write_task
-from holdfast_store.rpc.errors import Context, abort
+from holdfast_store.rpc.errors import Context, abort, message_of
 from holdfast_store.rpc.requests import Malformed
 
 Method = Callable[[Any, Context], Awaitable[Message]]
@@ -74,7 +74,11 @@ def service(name: str, methods: Mapping[str, Handler]) -> grpc.GenericRpcHandler
 
 def unary(request: type[Message], method: Method) -> Handler:
     """Serve a method with one request and one answer."""
-    return grpc.unary_unary_rpc_method_handler(method, request.FromString, _serialized)
+
+    async def read(data: bytes, context: Context) -> Message:
+        return await method(await message_of(request, data, context), context)
+
+    return grpc.unary_unary_rpc_method_handler(read, None, _serialized)
 
 
 def missing(request: type[Message], what: str) -> Handler:

@@ -14,6 +14,7 @@ from holdfast_store.engine import Engine
 from holdfast_store.members import BadMember
 from holdfast_store.rpc.errors import Context, abort
 from holdfast_store.rpc.requests import Malformed, member_of
+from holdfast_store.rpc.standing import STOPPING
 from holdfast_store.rpc.stream import MemberStream, StreamLimits
 from holdfast_store.rpc.unary import Stopwatch, service
 
@@ -73,7 +74,7 @@ class Workers:
     def end_all(self) -> None:
         """End the streams whose members did not leave when they were asked."""
         for stream in self._streams:
-            stream.end(_STOPPING)
+            stream.end(STOPPING)
 
     # A stream
 
@@ -81,7 +82,7 @@ class Workers:
         """Join the sender of the stream as a member until one of both ends it."""
         message, member = await self._introduced(context)
         if self._draining:
-            await abort(context, _STOPPING)
+            await abort(context, STOPPING)
         if len(self._streams) >= self._members_max:
             await abort(context, _too_many_members(self._members_max))
         stream = MemberStream(
@@ -184,9 +185,6 @@ async def _read(stream: MemberStream, context: Context) -> None:
 
 _NO_MESSAGE: Final = Refusal(
     status=400, code="invalid_message", message="a message of the stream is no ConnectRequest"
-)
-_STOPPING: Final = Refusal(
-    status=503, code="store_stopping", message="the store is stopping: connect to another one"
 )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -103,6 +104,47 @@ def test_what_went_otherwise_is_told_in_full() -> None:
     answered = results(answer_bytes(1, decided(chain, was_there=True), chain))
 
     assert [result.HasField("promise") for result in answered] == [True, True, True]
+
+
+AS_ASKED: dict[str, object] = {}
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        AS_ASKED,
+        {"param": Value(data=b"other")},
+        {"value": Value(data=b"other")},
+        {"tags": {"k": "other"}},
+        {"timeout_at_ms": 2_001},
+        {"created_at_ms": 6},
+        {"state": PromiseState.REJECTED},
+    ],
+)
+def test_a_promise_that_differs_in_one_thing_is_told_in_full(otherwise: dict[str, object]) -> None:
+    asked = PromiseRecord(
+        create=PromiseCreate(
+            id="b", timeout_at_ms=2_000, param=Value(data=b"p"), tags={"k": "asked"}
+        ),
+        state=PromiseState.RESOLVED,
+        value=Value(data=b"v"),
+    )
+    found = Promise(
+        id="b",
+        state=asked.state,
+        param=asked.create.param,
+        value=asked.value,
+        tags=asked.create.tags,
+        timeout_at_ms=asked.create.timeout_at_ms,
+        created_at_ms=7,
+        settled_at_ms=7,
+    )
+    chain = [TaskFence(id="t", version=1, action=asked)]
+    outcome = Done(action=Done(promise=replace(found, **otherwise)))
+
+    (result,) = results(answer_bytes(1, [outcome], chain))
+
+    assert result.action.HasField("promise") == (otherwise is not AS_ASKED)
 
 
 def test_who_did_not_ask_for_brief_answers_gets_full_ones() -> None:

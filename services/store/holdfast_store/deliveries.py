@@ -1,0 +1,113 @@
+"""Settled promises that waited in the database for a member: taken when it is here, and sent.
+
+At most once (§4.3): taking deletes. What is taken is bounded per turn, however much waits, and a
+turn follows the one before until nothing is left.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final
+
+from holdfast.core.records import Promise
+from holdfast_chassis.logs import get_logger
+from holdfast_store.members import Members
+from holdfast_store.observer import Observer
+from holdfast_store.runner import call
+from holdfast_store.storage import Storage, StorageError
+
+log = get_logger(__name__)
+
+ADDRESSES_MAX: Final = 500
+"""Addresses that one statement asks for."""
+
+MESSAGES_MAX: Final = 256
+BYTES_MAX: Final = 4 * 1_048_576
+"""Messages, and payloads of their promises, that are taken at once."""
+
+RETRY_PAUSE_S: Final = 1.0
+"""Pause before a database that failed is asked again."""
+
+NAMED_PAUSE_S: Final = 1.0
+"""How long a message to any member waits for the one that its address prefers, which another store
+may have; then whoever is here gets it."""
+
+
+class Deliveries:
+    """Takes messages for addresses, one turn after the other.
+
+    Invariant: an address that was asked for is looked at after that, if somebody sits there still.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        members: Members,
+        *,
+        observer: Observer,
+        later: Callable[[float, Callable[[], None]], None],
+    ) -> None:
+        """Put it together; `later` calls back after so many seconds."""
+        self._storage = storage
+        self._members = members
+        self._observer = observer
+        self._later = later
+        self._wanted: dict[str, None] = {}
+        self._preferred_elsewhere: set[str] = set()
+        self.working: asyncio.Task[None] | None = None
+
+    def want(self, addresses: Iterable[str]) -> None:
+        """Take what waits for these addresses, whoever receives it here."""
+        self._wanted.update(dict.fromkeys(addresses))
+        if self._wanted and (self.working is None or self.working.done()):
+            self.working = asyncio.create_task(self._work(), name="deliveries")
+
+    def hear(self, addresses: Iterable[str]) -> None:
+        """Learn that messages wait for addresses, which a member of another store may prefer."""
+        now = []
+        for address in addresses:
+            if self._members.seat_at(address, named=True) is not None:
+                now.append(address)
+            elif self._members.seat_at(address) is not None:
+                self._wait_for_named(address)
+        self.want(now)
+
+    def _wait_for_named(self, address: str) -> None:
+        if not self._preferred_elsewhere:
+            self._later(NAMED_PAUSE_S, self._stop_waiting)
+        self._preferred_elsewhere.add(address)
+
+    def _stop_waiting(self) -> None:
+        addresses, self._preferred_elsewhere = self._preferred_elsewhere, set()
+        self.want(addresses)
+
+    async def _work(self) -> None:
+        while self._wanted:
+            turn = [*self._wanted][:ADDRESSES_MAX]
+            for address in turn:
+                del self._wanted[address]
+            seated = [a for a in turn if self._members.seat_at(a) is not None]
+            try:
+                found = await self._storage.take_unblocks(
+                    seated, limit=MESSAGES_MAX, bytes_max=BYTES_MAX
+                )
+            except StorageError as error:
+                log.warning("unblocks_not_taken", error=str(error))
+                self._later(RETRY_PAUSE_S, partial(self.want, seated))
+                return
+            if found:
+                self._wanted.update(dict.fromkeys(seated))
+            self._send(found)
+
+    def _send(self, found: Iterable[tuple[str, Promise]]) -> None:
+        sent: set[tuple[str, str]] = set()
+        for address, promise in found:
+            seat = self._members.seat_at(address)
+            self._observer.message_claimed(kind="unblock")
+            if seat is None:  # it left this moment; whoever waits there registers again
+                self._observer.delivered(status="dropped")
+                continue
+            if (seat.id, promise.id) not in sent:
+                sent.add((seat.id, promise.id))
+                call(seat.inbox.push_settled, promise)
+                self._observer.delivered(status="success")
