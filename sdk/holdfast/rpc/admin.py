@@ -1,5 +1,6 @@
 """What operators ask a store: queues and members, over plain unary calls."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import grpc
 
+from holdfast.rpc.dialing import Dialer, Line
 from holdfast.rpc.endpoints import credentials_of, parse_endpoints
 from holdfast.rpc.errors import error_of_call
 from holdfast.v1 import admin_pb2 as pb
@@ -16,6 +18,9 @@ if TYPE_CHECKING:  # the stubs know it, the generated code does not
     from holdfast.v1.admin_pb2_grpc import AdminAsyncStub
 
 TIMEOUT_S: Final = 5.0
+
+ATTEMPTS_MAX: Final = 3
+"""Stores that one question is put to, while each of them goes away with it."""
 
 _T = TypeVar("_T")
 
@@ -52,16 +57,16 @@ class ConnectedMember:
 class Admin:
     """A client of one store's `Admin` service; an async context manager.
 
-    Of several endpoints the first that answers is asked. Calls raise `ServerUnavailable`,
-    `InvalidRequest`, `Unauthenticated` or `PermissionDenied`.
+    Of several stores any that answers is asked, and another one when that goes away. Calls raise
+    `ServerUnavailable`, `InvalidRequest`, `Unauthenticated` or `PermissionDenied`.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
-        self._endpoints = parse_endpoints(url)
         self._metadata = credentials_of(token)
+        self._dialer = Dialer(parse_endpoints(url), metadata=self._metadata)
         self._timeout_s = timeout_s
-        self._current = 0
-        self._channels: dict[int, grpc.aio.Channel] = {}
+        self._line: Line | None = None
+        self._dialing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -76,9 +81,9 @@ class Admin:
 
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
-        channels, self._channels = self._channels, {}
-        for channel in channels.values():
-            await channel.close()
+        line, self._line = self._line, None
+        if line is not None:
+            await line.channel.close()
 
     async def get_queues(self, groups: Sequence[str] = ()) -> list[Queue]:
         """Read the queues of the named groups, zeros included, or of all that have work."""
@@ -111,39 +116,42 @@ class Admin:
         Ends only by an error: `ServerUnavailable` when the store went away. Watch again then.
         """
         request = pb.AdminWatchQueuesRequest(groups=groups, interval_ms=interval_ms)
-        call = self._stub().WatchQueues(request, metadata=self._metadata)
+        line = await self._connect()
+        call = _stub(line).WatchQueues(request, metadata=self._metadata)
         try:
             async for response in call:
                 yield [_queue(queue) for queue in response.queues]
         except grpc.aio.AioRpcError as error:
-            where = str(self._endpoints[self._current])
-            self._turn_away(error)
-            raise error_of_call(error, where=where) from error
+            await self._turn_away(line, error)
+            raise error_of_call(error, where=str(line.address)) from error
         finally:
             call.cancel()
 
     async def _ask(self, call: "Callable[[AdminAsyncStub], Awaitable[_T]]") -> _T:
-        """Call the current endpoint; when it is away, each of the others once."""
-        for left in reversed(range(len(self._endpoints))):
-            where = str(self._endpoints[self._current])
+        """Put a question to a store; when it is away, to another one."""
+        for left in reversed(range(ATTEMPTS_MAX)):
+            line = await self._connect()
             try:
-                return await call(self._stub())
+                return await call(_stub(line))
             except grpc.aio.AioRpcError as error:
-                self._turn_away(error)
+                await self._turn_away(line, error)
                 if not left or error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise error_of_call(error, where=where) from error
-        raise AssertionError("there is at least one endpoint")
+                    raise error_of_call(error, where=str(line.address)) from error
+        raise AssertionError("there is at least one attempt")
 
-    def _turn_away(self, error: grpc.aio.AioRpcError) -> None:
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
-            self._current = (self._current + 1) % len(self._endpoints)
+    async def _connect(self) -> Line:
+        async with self._dialing:  # those who come meanwhile share what is found
+            if self._line is None:
+                self._line = await self._dialer.dial()
+            return self._line
 
-    def _stub(self) -> "AdminAsyncStub":
-        channel = self._channels.get(self._current)
-        if channel is None:
-            channel = self._endpoints[self._current].channel()
-            self._channels[self._current] = channel
-        return AdminStub(channel)
+    async def _turn_away(self, line: Line, error: grpc.aio.AioRpcError) -> None:
+        if error.code() is grpc.StatusCode.UNAVAILABLE and self._line is line:
+            await self.close()
+
+
+def _stub(line: Line) -> "AdminAsyncStub":
+    return AdminStub(line.channel)
 
 
 def _queue(message: pb.Queue) -> Queue:

@@ -5,7 +5,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from holdfast.core.requests import Outcome, Request
+from holdfast.core.profile import DEFAULT_PROFILE
+from holdfast.core.requests import SKIPPED, Outcome, Refusal, Request
+from holdfast.core.validation import validate
 from holdfast.errors import ResonateError, ServerOverloaded
 from holdfast.port import Answer
 
@@ -172,3 +174,23 @@ class Chains:
     def _forget(self, pending: Pending) -> None:
         if self._pending.pop(pending.correlation_id, None) is not None:
             self._bytes -= len(pending.data)
+
+
+def unsendable(chain: Sequence[Request], reason: str) -> list[Outcome]:
+    """Refuse a chain that the wire cannot carry, at the operation that the rules refuse."""
+    for index, request in enumerate(chain):
+        flaw = validate(request, DEFAULT_PROFILE)
+        if flaw is not None:
+            return [*[SKIPPED] * index, flaw, *[SKIPPED] * (len(chain) - index - 1)]
+    unexplained = Refusal(status=400, code="invalid_request", message=reason)
+    return [unexplained, *[SKIPPED] * (len(chain) - 1)]
+
+
+def too_large(chain: Sequence[Request], size: int, *, bytes_max: int) -> list[Outcome]:
+    """Refuse a chain that no message holds, or that has no operation."""
+    message = (
+        f"a chain must have at least one operation and at most {bytes_max} bytes,"
+        f" it has {len(chain)} and {size}"
+    )
+    flaw = Refusal(status=400, code="invalid_chain", message=message)
+    return [flaw, *[SKIPPED] * (len(chain) - 1)]

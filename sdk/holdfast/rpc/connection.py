@@ -7,13 +7,17 @@ from typing import Any, Final, Protocol
 import grpc
 
 from holdfast.errors import ResonateError, ServerUnavailable
-from holdfast.rpc.endpoints import Endpoint
+from holdfast.rpc.dialing import Line
 from holdfast.rpc.errors import error_of_call
 from holdfast.v1 import workers_pb2
 
 METHOD: Final = "/holdfast.v1.Workers/Connect"
 CONNECT_S_MAX: Final = 5.0
-"""For the connection, the hello and the welcome together."""
+"""For the hello and the welcome."""
+
+LEAVE_S_MAX: Final = 2.0
+"""How long a store that is being left may take for the answers that are under way: the other one
+gets what was not answered. Nothing new is sent meanwhile, heartbeats included."""
 
 BEAT_S: Final = 3.0
 """A silent member says something this often: the store tells by it whether a stream that ended
@@ -49,12 +53,13 @@ class Source(Protocol):
 class Connection:
     """A stream that has been welcomed."""
 
-    def __init__(self, endpoint: Endpoint, source: Source) -> None:
-        self._endpoint = endpoint
+    def __init__(self, line: Line, source: Source) -> None:
+        self.address = line.address
         self._source = source
-        self._channel = endpoint.channel()
+        self._channel = line.channel
         self._call: Any = None  # a StreamStreamCall; grpc's types know no bytes for requests
         self._wake = asyncio.Event()
+        self._left = asyncio.Event()
         self._spoke = False
         self._beat_due = False
 
@@ -77,11 +82,11 @@ class Connection:
         except TimeoutError as error:
             raise Broken(
                 ServerUnavailable(
-                    f"the store at {self._endpoint} did not answer within {CONNECT_S_MAX:.0f} s"
+                    f"the store at {self.address} did not answer within {CONNECT_S_MAX:.0f} s"
                 )
             ) from error
         if message is grpc.aio.EOF or not message.HasField("welcome"):
-            raise Broken(ServerUnavailable(f"{self._endpoint} did not welcome this process"))
+            raise Broken(ServerUnavailable(f"{self.address} did not welcome this process"))
         assert isinstance(message, workers_pb2.ConnectResponse)
         return message
 
@@ -93,6 +98,7 @@ class Connection:
             reader,
             asyncio.create_task(self._write(), name="store-writer"),
             asyncio.create_task(self._beat(), name="store-beat"),
+            asyncio.create_task(self._cut_when_left(), name="store-cut"),
         }
         waited: set[asyncio.Task[None]] = running
         try:
@@ -119,6 +125,18 @@ class Connection:
     def wake(self) -> None:
         """Tell that there is something to send, or that the stream may be finished."""
         self._wake.set()
+
+    def leave(self) -> None:
+        """Have the stream end soon, in good order if the store still answers."""
+        self._left.set()
+        self._wake.set()
+
+    async def _cut_when_left(self) -> None:
+        await self._left.wait()
+        await asyncio.sleep(LEAVE_S_MAX)
+        raise Broken(
+            ServerUnavailable(f"the store at {self.address} did not answer what was under way")
+        )
 
     async def close(self) -> None:
         """Cut the stream if it still runs, and the connection."""
@@ -149,7 +167,7 @@ class Connection:
             self._spoke = False
 
     def _broken(self, error: grpc.aio.AioRpcError) -> Broken:
-        return Broken(error_of_call(error, where=str(self._endpoint)))
+        return Broken(error_of_call(error, where=str(self.address)))
 
 
 def _unchanged(data: bytes) -> bytes:

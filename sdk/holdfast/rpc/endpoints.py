@@ -1,5 +1,6 @@
 """Where stores are: URLs to channels."""
 
+import ipaddress
 import os
 import ssl
 from dataclasses import dataclass
@@ -32,24 +33,66 @@ _OPTIONS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One store process, or a load balancer before several."""
+    """What a URL names: one store process, a name of several, or a load balancer before them."""
 
     host: str
     port: int
     tls: bool
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"grpc{'s' if self.tls else ''}://{host}:{self.port}"
+        return f"grpc{'s' if self.tls else ''}://{_bracketed(self.host)}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One of the addresses behind an endpoint."""
+
+    endpoint: Endpoint
+    ip: str | None
+    """`None` where the name is looked up by a proxy."""
+
+    def __str__(self) -> str:
+        named = self.ip is None or self.ip == self.endpoint.host
+        return f"{self.endpoint}" if named else f"{self.endpoint} ({self.ip})"
 
     def channel(self) -> grpc.aio.Channel:
         """Open a channel of its own; it connects when it is used."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        target = f"dns:///{host}:{self.port}"
-        if not self.tls:
-            return grpc.aio.insecure_channel(target, options=_OPTIONS)
+        endpoint = self.endpoint
+        named = f"{_bracketed(endpoint.host)}:{endpoint.port}"
+        options: list[tuple[str, str | int]] = [*_OPTIONS]
+        if self.ip is None:
+            target = f"dns:///{named}"
+        else:
+            family = "ipv6" if ":" in self.ip else "ipv4"
+            target = f"{family}:{_bracketed(self.ip)}:{endpoint.port}"
+            # Certificates are for the name, and so are the rules of a load balancer.
+            options += [("grpc.default_authority", named), ("grpc.enable_http_proxy", 0)]
+        if not endpoint.tls:
+            return grpc.aio.insecure_channel(target, options=options)
         credentials = grpc.ssl_channel_credentials(root_certificates=_system_roots())
-        return grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        return grpc.aio.secure_channel(target, credentials, options=options)
+
+
+def is_address(host: str) -> bool:
+    """Tell an address from a name."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_proxied(host: str) -> bool:
+    """Whether gRPC reaches a host through a proxy, by the environment variables that it reads."""
+    if not any(os.environ.get(name) for name in ("grpc_proxy", "https_proxy", "http_proxy")):
+        return False
+    own = os.environ.get("no_grpc_proxy")  # noqa: SIM112 - gRPC's own spelling
+    exceptions = (own or os.environ.get("no_proxy") or "").split(",")
+    return not any(host.endswith(e.strip()) for e in exceptions if e.strip())
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def parse_endpoints(url: str) -> tuple[Endpoint, ...]:

@@ -5,13 +5,10 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import count
 from typing import Final, Protocol, runtime_checkable
 
 from holdfast.core.membership import DeliveryMode, Member, TaskOffer
-from holdfast.core.profile import DEFAULT_PROFILE
-from holdfast.core.requests import SKIPPED, Outcome, Refusal, Request
-from holdfast.core.validation import validate
+from holdfast.core.requests import Refusal, Request
 from holdfast.errors import (
     InvalidRequest,
     NotSupported,
@@ -23,11 +20,12 @@ from holdfast.errors import (
 from holdfast.outcomes import error_of
 from holdfast.port import Answer, Receiver
 from holdfast.rpc.answers import offer_of, outcomes_of, promise_of, push_of
-from holdfast.rpc.chains import Chains, Pending
+from holdfast.rpc.chains import Chains, Pending, too_large, unsendable
 from holdfast.rpc.connection import Broken, Connection
+from holdfast.rpc.dialing import Dialer, Line
 from holdfast.rpc.endpoints import (
     MESSAGE_BYTES_MAX,
-    Endpoint,
+    Address,
     credentials_of,
     parse_endpoints,
 )
@@ -38,9 +36,13 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S: Final = 30.0
 BACKOFF_S_MIN: Final = 0.2
-BACKOFF_S_MAX: Final = 5.0
+BACKOFF_S_MAX: Final = 1.0
+"""Who looks for a store that is being started anew finds it this soon: an attempt that is refused
+costs neither side much."""
 HEALTHY_S_MIN: Final = 1.0
 """A stream that lasted this long was worth having; shorter ones count as failures."""
+STAY_S_MAX: Final = 600.0
+"""How long a process stays with one of several stores before it draws one of them anew."""
 CHAIN_BYTES_MAX: Final = MESSAGE_BYTES_MAX - 64
 """A message holds credits and flags beside its chains."""
 CLOSE_S_MAX: Final = 5.0
@@ -70,14 +72,16 @@ class HoldingReceiver(Protocol):
 class RemoteStore:
     """The library's `Store` over `Workers.Connect`.
 
-    The stream is opened in the background and again after every break, at the next endpoint.
-    What has no answer then is sent again with the same correlation data, until its deadline.
+    The stream is opened in the background and again after every break, at another store if there
+    are several. What has no answer then is sent again with the same correlation data, until its
+    deadline.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         """Prepare; raises `ValueError` for a URL that names no gRPC store."""
-        self._endpoints = parse_endpoints(url)
+        self._url = url
         self._metadata = credentials_of(token)
+        self._dialer = Dialer(parse_endpoints(url), metadata=self._metadata)
         self._timeout_s = timeout_s
         self._chains = Chains()
         self._member: Member | None = None
@@ -87,9 +91,12 @@ class RemoteStore:
         self._draining = False
         self._draining_unsent = False
         self._leaving = False
-        """The store asked to leave: nothing new goes out, answers still come in."""
+        """The present store is being left: nothing new goes out, answers still come in."""
         self._closing = False
         self._connection: Connection | None = None
+        self._next: asyncio.Future[Line] | None = None
+        """The way to the store after this one, sought while this one is being left."""
+        self._last: Address | None = None
         self._runner: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._rests: set[asyncio.TimerHandle] = set()
@@ -142,11 +149,13 @@ class RemoteStore:
         try:
             write_chain(message, chain, correlation_id=correlation_id)
         except ValueError as error:
-            future.set_result(Answer(outcomes=_unsendable(chain, str(error))))
+            future.set_result(Answer(outcomes=unsendable(chain, str(error))))
             return future
         data = message.SerializeToString()
         if not chain or len(data) > CHAIN_BYTES_MAX:
-            future.set_result(Answer(outcomes=_too_large(chain, len(data))))
+            future.set_result(
+                Answer(outcomes=too_large(chain, len(data), bytes_max=CHAIN_BYTES_MAX))
+            )
             return future
         span_s = self._timeout_s if timeout is None else timeout
         pending = Pending(correlation_id, chain, data, loop.time() + span_s, future)
@@ -180,6 +189,7 @@ class RemoteStore:
         self._closing = True
         if self._connection is not None:
             self._connection.wake()
+        if self._connection is not None or self._leaving:
             await asyncio.wait({self._runner}, timeout=CLOSE_S_MAX)
         self._runner.cancel()
         await asyncio.gather(self._runner, return_exceptions=True)
@@ -191,39 +201,78 @@ class RemoteStore:
 
     async def _run(self) -> None:
         """Stay connected until closed, or until another process took this one's place."""
-        failures = 0
-        for attempt in count():
-            endpoint = self._endpoints[attempt % len(self._endpoints)]
-            started = asyncio.get_running_loop().time()
-            try:
-                await self._visit(endpoint)
-            except Broken as broken:
-                self._judge(broken.error, endpoint)
-            except Exception:
-                # A defect, here or in what the store sent. Whoever waits must not wait for a task
-                # that has died: connect again, as after any other break.
-                log.exception("store_connection_broke")
-            if self._closing or self._over is not None:
-                return
-            # Leases survive a broken stream only if the member is back at once, so that the first
-            # new attempt does not wait, nor the first at each other endpoint.
-            stayed_s = asyncio.get_running_loop().time() - started
-            failures = 0 if stayed_s >= HEALTHY_S_MIN else failures + 1
-            rounds = failures - 1 - len(self._endpoints)
-            if rounds >= 0:
-                pause_s = min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2.0 ** min(rounds, 16))
-                await asyncio.sleep(_jittered(pause_s))
+        strikes = pauses = 0
+        try:
+            while not self._is_over:
+                stayed_s = await self._try_once()
+                # Leases survive a broken stream only if the member is back at once: there is no
+                # pause before every store had its chance.
+                strikes += 1
+                if stayed_s is not None and stayed_s >= HEALTHY_S_MIN:
+                    strikes = pauses = 0
+                elif stayed_s is None or strikes > self._dialer.known:
+                    await asyncio.sleep(_jittered(_backoff_s(pauses)))
+                    pauses += 1
+        finally:
+            await self._drop_next()
 
-    async def _visit(self, endpoint: Endpoint) -> None:
-        """Connect to one endpoint and stay until the stream ends; raise `Broken`."""
-        connection = Connection(endpoint, self)
+    @property
+    def _is_over(self) -> bool:
+        if self._closing:
+            # What one store was left with is for the next one.
+            return not (self._leaving and len(self._chains))
+        return self._over is not None
+
+    async def _try_once(self) -> float | None:
+        """Find a store and stay until its stream ends; answer how long, or `None` for no store."""
+        try:
+            line = await self._find()
+        except ServerUnavailable as error:
+            self._judge(error, self._url)
+            return None
+        except Exception:
+            log.exception("store_not_sought")  # as below: whoever waits must not wait for ever
+            return None
+        self._last = line.address
+        started = asyncio.get_running_loop().time()
+        try:
+            await self._visit(line)
+        except Broken as broken:
+            self._judge(broken.error, str(line.address))
+        except Exception:
+            # A defect, here or in what the store sent. Whoever waits must not wait for a task that
+            # has died: connect again, as after any other break.
+            log.exception("store_connection_broke")
+        return asyncio.get_running_loop().time() - started
+
+    async def _find(self) -> Line:
+        """Take the way that was sought already, or seek one."""
+        sought, self._next = self._next, None
+        if sought is None:
+            return await self._dialer.dial(after=self._last)
+        return await sought
+
+    async def _drop_next(self) -> None:
+        sought, self._next = self._next, None
+        if sought is None:
+            return
+        sought.cancel()
+        (line,) = await asyncio.gather(sought, return_exceptions=True)
+        if isinstance(line, Line):
+            await line.channel.close()
+
+    async def _visit(self, line: Line) -> None:
+        """Join one store and stay until the stream ends; raise `Broken`."""
+        connection = Connection(line, self)
+        moving: asyncio.Task[None] | None = None
         try:
             first = await connection.open(self._hello(), self._metadata)
             self.value_bytes_max = first.welcome.value_bytes_max
             self._leaving = False
             self._chains.requeue_all()
             self._connection = connection
-            _log_event(logging.INFO, "store_connected", store=str(endpoint))
+            _log_event(logging.INFO, "store_connected", store=str(line.address))
+            moving = asyncio.create_task(self._move(connection), name="store-move")
             self._tell(self._receiver_now.on_connected)
             for _ in self.receive(first):
                 pass
@@ -231,9 +280,35 @@ class RemoteStore:
         finally:
             if self._connection is not None:
                 self._connection = None
-                self._trouble = f"the connection to {endpoint} ended"
+                self._trouble = f"the connection to {line.address} ended"
                 self._tell(self._receiver_now.on_disconnected)
+            if moving is not None:
+                moving.cancel()
+                await asyncio.gather(moving, return_exceptions=True)
             await connection.close()
+
+    # Leaving for another store
+
+    async def _move(self, connection: Connection) -> None:
+        """Now and then draw one of all stores, and go there if it is another one."""
+        while True:
+            await asyncio.sleep(_jittered(STAY_S_MAX))
+            line = await self._dialer.move(connection.address)
+            if line is not None:
+                break
+        if self._leaving or self._closing:
+            await line.channel.close()
+            return
+        _log_event(logging.INFO, "store_left", store=str(connection.address), reason="moving")
+        found: asyncio.Future[Line] = asyncio.get_running_loop().create_future()
+        found.set_result(line)
+        self._leave(found)
+
+    def _leave(self, sought: "asyncio.Future[Line]") -> None:
+        assert self._connection is not None, "somebody is left"
+        self._leaving = True
+        self._next = sought
+        self._connection.leave()
 
     def _hello(self) -> bytes:
         assert self._member is not None
@@ -247,14 +322,14 @@ class RemoteStore:
         self._draining_unsent = False
         return message.SerializeToString()
 
-    def _judge(self, error: ResonateError, endpoint: Endpoint) -> None:
+    def _judge(self, error: ResonateError, store: str) -> None:
         """Decide what an ended stream means for those who wait."""
         known, self._trouble = self._trouble, error.message
         if error.code == "member_replaced":
             # Coming back would only send the other process away in turn, for ever, and each
             # change of places gives the loser's leases to others.
             pid = "" if self._member is None else self._member.pid
-            _log_event(logging.ERROR, "member_replaced", pid=pid, store=str(endpoint))
+            _log_event(logging.ERROR, "member_replaced", pid=pid, store=store)
             message = f"another process has joined the store with this process's pid, {pid}"
             self._give_up(ServerUnavailable(message, code=error.code, retriable=False))
             return
@@ -262,7 +337,7 @@ class RemoteStore:
         _log_event(
             logging.DEBUG if error.message == known else logging.WARNING,
             "store_disconnected",
-            store=str(endpoint),
+            store=store,
             reason=error.message,
             code=error.code,
         )
@@ -289,15 +364,16 @@ class RemoteStore:
         return b"".join(pieces) if pieces else None
 
     def may_finish(self) -> bool:
-        """Leave when closing and all is sent, or when the store asked and all is answered."""
-        if self._closing:
-            return not self._chains.has_queued
-        return self._leaving and not self._chains.on_wire
+        """Finish when closing and all is sent, or when leaving and all is answered."""
+        if self._leaving:
+            return not self._chains.on_wire
+        return self._closing and not self._chains.has_queued
 
     def receive(self, message: workers_pb2.ConnectResponse) -> Iterator[None]:
         """Deliver answers, tasks and settlements, one for each step of the iterator."""
-        if message.draining:
-            self._leaving = True
+        if message.draining and not self._leaving and not self._closing:
+            seeking = self._dialer.dial(after=self._last)
+            self._leave(asyncio.create_task(seeking, name="store-dial"))
         for result in message.results:
             self._take_result(result)
             yield
@@ -385,27 +461,12 @@ def _closed() -> ResonateError:
     return ServerUnavailable(message, code="closed", retriable=False)
 
 
+def _backoff_s(pauses: int) -> float:
+    return min(BACKOFF_S_MAX, BACKOFF_S_MIN * 2.0 ** min(pauses, 16))
+
+
 def _jittered(span_s: float) -> float:
     return span_s * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
-
-
-def _unsendable(chain: Sequence[Request], reason: str) -> list[Outcome]:
-    """Refuse a chain that the wire cannot carry, at the operation that the rules refuse."""
-    for index, request in enumerate(chain):
-        flaw = validate(request, DEFAULT_PROFILE)
-        if flaw is not None:
-            return [*[SKIPPED] * index, flaw, *[SKIPPED] * (len(chain) - index - 1)]
-    unexplained = Refusal(status=400, code="invalid_request", message=reason)
-    return [unexplained, *[SKIPPED] * (len(chain) - 1)]
-
-
-def _too_large(chain: Sequence[Request], size: int) -> list[Outcome]:
-    message = (
-        f"a chain must have at least one operation and at most {CHAIN_BYTES_MAX} bytes,"
-        f" it has {len(chain)} and {size}"
-    )
-    flaw = Refusal(status=400, code="invalid_chain", message=message)
-    return [flaw, *[SKIPPED] * (len(chain) - 1)]
 
 
 def _log_event(level: int, event: str, **keys: object) -> None:

@@ -80,7 +80,7 @@ class Process:
         assert not self.is_alive, f"{self.name} runs already"
         with self.log.open("ab") as output:
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", self._module, "serve"],
+                self._command(),
                 cwd=ROOT,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **self._settings},
                 stdin=subprocess.DEVNULL,
@@ -89,16 +89,20 @@ class Process:
                 process_group=0,  # Ctrl-C is for the test run, which then kills in order
             )
 
-    def wait_ready(self) -> None:
+    def _command(self) -> list[str]:
+        return [sys.executable, "-m", self._module, "serve"]
+
+    def wait_ready(self, *, deadline_s: float = DEADLINE_S) -> None:
         """Return when `/ready` says so."""
-        until(self._is_ready, f"{self.name} became ready", every_s=0.02)
+        what = f"{self.name} became ready"
+        until(self._is_ready, what, deadline_s=deadline_s, every_s=0.02)
 
     def wait_not_ready(self) -> None:
         """Return when a living process says that it has lost the store."""
         until(lambda: self._answer() == 503, f"{self.name} noticed that the store is gone")
 
     def _is_ready(self) -> bool:
-        assert self.is_alive, f"{self.name} ended with exit code {self._code()}\n{self.tail()}"
+        assert self.is_alive, f"{self.name} ended with exit code {self.exit_code}\n{self.tail()}"
         return self._answer() == 200
 
     def _answer(self) -> int | None:
@@ -130,9 +134,18 @@ class Process:
         """Return when the process has been killed by SIGKILL, from wherever."""
         assert self._popen is not None
         self._popen.wait(DEADLINE_S)
-        assert self._code() == -signal.SIGKILL, f"{self.name} ended with {self._code()}"
+        assert self.exit_code == -signal.SIGKILL, f"{self.name} ended with {self.exit_code}"
 
-    def _code(self) -> int | None:
+    def stop(self) -> None:
+        """Ask the process to end as a rollout does, and be sure that it did so in order."""
+        self.signal(signal.SIGTERM)
+        assert self._popen is not None
+        self._popen.wait(DEADLINE_S)
+        assert self.exit_code == 0, f"{self.name} ended with {self.exit_code}\n{self.tail()}"
+
+    @property
+    def exit_code(self) -> int | None:
+        """How the process ended; `None` while it lives."""
         assert self._popen is not None
         return self._popen.poll()
 
