@@ -4,181 +4,170 @@ Nothing here passes or fails by time, except when `--check-floors` asks for it.
 """
 
 import argparse
-import asyncio
-import secrets
-import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from time import perf_counter
 
-from holdfast import Resonate
-from holdfast_chassis.lifecycle import new_event_loop
-from tests.bench.limits import EchoClient, commit_rate, echo_client
-from tests.bench.processes import ProcessFailed
+from tests.bench import options
+from tests.bench.databases import NAMES as DATABASES
+from tests.bench.databases import POSTGRESQL, SQLITE, Database, Sqlite, postgresql
+from tests.bench.journal import Journal
+from tests.bench.limits import echo_client
+from tests.bench.orders import ACCEPTED, COMPLETED, Orders, setup_of
 from tests.bench.profiling import Target, profile
-from tests.bench.report import FLOOR_IN_FLIGHT, Journal, LimitResult, Results, WorkloadResult
-from tests.bench.system import NAMES, System, running_system
-from tests.bench.workloads import CLIENT, WORKLOADS, Driver, Effort
+from tests.bench.report import FLOOR_IN_FLIGHT, FLOOR_SUBJECT, Results
+from tests.bench.rounds import Round, Scale
+from tests.bench.running import run
+from tests.bench.shapes import CRASH_WORKFLOWS, SLEEPERS, WORKLOADS
+from tests.bench.sizes import Sizes, measure_sizes
+from tests.bench.subject import CLIENT
+from tests.bench.system import NAMES, Setup, System, fresh_folder, running_system
 
-ECHO_MESSAGES_IN_FLIGHT = 64
-ECHO_OPERATIONS = 16
-SECONDS_MIN, SECONDS_MAX = 0.5, 600.0  # processor time is counted in steps of 10 ms
+EVERYTHING = [*WORKLOADS, options.CRASH, options.SLEEPERS, options.ORDERS, options.SIZES]
 
 
 def main() -> int:
     """Measure as the arguments say; return the exit code."""
-    options = _parser().parse_args()
-    with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        loop = runner.get_loop()
-        try:
-            return runner.run(_main(options, loop))
-        except ProcessFailed as error:
-            print(error, file=sys.stderr)
-            return 1
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            print("stopped; every process has ended", file=sys.stderr)
-            return 130
+    arguments = _parser().parse_args()
+    return run(_main(arguments))
 
 
-async def _main(options: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> int:
-    task = asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
-    if options.profile is not None:
-        await _profile(options)
-        return 0
-    results = await _measure(options)
-    if options.check_floors:
+async def _main(arguments: argparse.Namespace) -> int:
+    with ExitStack() as stack:
+        databases = [
+            Sqlite() if name == SQLITE else stack.enter_context(postgresql())
+            for name in arguments.databases
+        ]
+        if arguments.profile is not None:
+            await _profile(arguments, databases[0])
+            return 0
+        results = await _measure(arguments, databases)
+    if arguments.check_floors:
         print()
         return 0 if results.check_floors() else 1
     return 0
 
 
-async def _profile(options: argparse.Namespace) -> None:
+async def _profile(arguments: argparse.Namespace, database: Database) -> None:
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
         target = Target(
-            process=options.profile,
-            workload=WORKLOADS[options.workloads[0]],
-            in_flight=options.in_flight[-1],
-            seconds=options.seconds,
-            steps=options.steps,
+            process=arguments.profile,
+            workload=WORKLOADS[options.rate_workloads(arguments.workloads)[0]],
+            in_flight=arguments.in_flight[-1],
+            seconds=arguments.seconds,
+            steps=arguments.steps,
         )
-        await profile(target, folder=Path(folder), connected=_connected)
+        await profile(target, database, folder=Path(folder))
 
 
-async def _measure(options: argparse.Namespace) -> Results:
-    """Run all rounds; a round starts everything anew, with an empty database."""
+async def _measure(arguments: argparse.Namespace, databases: Sequence[Database]) -> Results:
+    """Run all rounds; a round starts everything anew, with empty databases."""
     results = Results()
-    journal = Journal(options.json, settings=_settings(options))
+    journal = Journal(
+        arguments.json,
+        settings={
+            name: getattr(arguments, name)
+            for name in ("workloads", "in_flight", "seconds", "count", "rounds", "steps")
+        },
+        versions={database.name: database.version() for database in databases},
+    )
+    scale = Scale(
+        seconds=arguments.seconds,
+        count=arguments.count,
+        crash_workflows=arguments.crash_workflows,
+        sleepers=arguments.sleepers,
+    )
     started = perf_counter()
     async with echo_client() as echo:
-        for number in range(1, options.rounds + 1):
+        for number in range(1, arguments.rounds + 1):
+            one = Round(number, echo=echo, scale=scale, results=results, journal=journal)
             with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
-                await _round(
-                    options,
-                    number=number,
-                    echo=echo,
-                    folder=Path(folder),
-                    results=results,
-                    journal=journal,
-                )
-    results.print_limits()
-    results.print_workloads()
-    results.print_processes()
-    print(f"\nmedians of {options.rounds} rounds, {perf_counter() - started:.0f} s in all")
+                await _round(arguments, one, databases, Path(folder))
+            if number == 1 and options.SIZES in arguments.workloads:
+                await _sizes(arguments, one, databases)
+    results.print_all()
+    if len(databases) > 1:
+        results.print_ratios(of=databases[1].name, to=[databases[0].name])
+    print(f"\nmedians of {arguments.rounds} rounds, {perf_counter() - started:.0f} s in all")
     return results
 
 
 async def _round(
-    options: argparse.Namespace,
-    *,
-    number: int,
-    echo: EchoClient,
-    folder: Path,
-    results: Results,
-    journal: Journal,
+    arguments: argparse.Namespace, one: Round, databases: Sequence[Database], folder: Path
 ) -> None:
-    """Measure everything once: each workload between two halves of what it is compared with."""
-    limit_seconds = options.seconds / 2
+    await one.limits(databases, folder)
+    async with AsyncExitStack() as stack:
+        systems: list[System] = []
+        for database in databases:
+            setup = _setup(database, fresh_folder(folder, database.name), arguments.steps)
+            systems.append(await stack.enter_async_context(running_system(setup)))
+        for name in options.rate_workloads(arguments.workloads):
+            workload = WORKLOADS[name]
+            for in_flight in [workload.in_flight] if workload.in_flight else arguments.in_flight:
+                await one.rate(systems, workload, in_flight=in_flight)
+        for system in systems:
+            if options.CRASH in arguments.workloads:
+                await one.crash(system)
+            if options.SLEEPERS in arguments.workloads:
+                await one.sleepers(system)
+    if options.ORDERS in arguments.workloads:
+        await _orders(arguments, one, databases, folder)
 
-    def keep(limit: LimitResult) -> None:
-        results.limits.append(limit)
-        journal.limit(limit, round_number=number)
 
-    commits = await asyncio.to_thread(commit_rate, folder, seconds=limit_seconds)
-    keep(LimitResult("SQLite commits of one insert", commits))
-    many = await echo.rate(
-        in_flight=ECHO_MESSAGES_IN_FLIGHT, operations=ECHO_OPERATIONS, seconds=limit_seconds
+async def _orders(
+    arguments: argparse.Namespace, one: Round, databases: Sequence[Database], folder: Path
+) -> None:
+    """Measure W7, the waiting kind first: the other leaves orders behind that are still done."""
+    async with AsyncExitStack() as stack:
+        systems: list[Orders] = []
+        for database in databases:
+            own = fresh_folder(folder, f"orders-{database.name}")
+            setup = setup_of(_setup(database, own, arguments.steps))
+            orders = Orders(await stack.enter_async_context(running_system(setup)))
+            await orders.start()
+            stack.callback(orders.stop)
+            systems.append(orders)
+        for workload in (COMPLETED, ACCEPTED):
+            for in_flight in arguments.in_flight:
+                await one.rate(systems, workload, in_flight=in_flight)
+
+
+async def _sizes(arguments: argparse.Namespace, one: Round, databases: Sequence[Database]) -> None:
+    """Measure W8 once: filling databases takes longer than measuring them."""
+    sizes = Sizes(
+        settled=arguments.settled,
+        parked=arguments.parked,
+        parked_by_worker=arguments.parked_by_worker,
+        children=arguments.children,
     )
-    keep(LimitResult(f"operations by {ECHO_OPERATIONS} per echo x{ECHO_MESSAGES_IN_FLIGHT}", many))
-    effort = Effort(seconds=options.seconds, count=options.count)
-    async with running_system(folder, steps=options.steps) as system, _connected(system) as driver:
-        for name in options.workloads:
-            for in_flight in options.in_flight:
-                half = partial(
-                    echo.rate, in_flight=in_flight, operations=1, seconds=limit_seconds / 2
-                )
-                before = await half()
-                measured = await driver.measure(
-                    system, WORKLOADS[name], in_flight=in_flight, effort=effort
-                )
-                one = before + await half()
-                keep(LimitResult(f"echoes of one operation x{in_flight}", one))
-                result = WorkloadResult(measured, one, commits)
-                results.workloads.append(result)
-                journal.workload(result, round_number=number)
-                print(
-                    f"round {number}: {name.upper()} x{in_flight}: {measured.per_second:,.0f}/s,"
-                    f" {result.echo_ratio:.3f} of {one.per_second:,.0f} echoes/s",
-                    flush=True,
-                )
+    for database in databases:
+        with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
+            for outcome in await measure_sizes(database, Path(folder), sizes=sizes):
+                one.tell(database.name, outcome)
 
 
-@asynccontextmanager
-async def _connected(system: System) -> AsyncIterator[Driver]:
-    """Connect a client of the library that runs no functions itself."""
-    async with Resonate(url=system.url, group="bench-client") as resonate:
-        yield Driver(resonate, run_id=secrets.token_hex(4))
-
-
-def _settings(options: argparse.Namespace) -> dict[str, object]:
-    return {
-        name: getattr(options, name)
-        for name in ("workloads", "in_flight", "seconds", "count", "rounds", "steps")
-    }
+def _setup(database: Database, folder: Path, steps: str) -> Setup:
+    return Setup(
+        name=database.name,
+        database_url=database.create(folder, "store"),
+        folder=folder,
+        steps=steps,
+        database_pid=database.pid(),
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    options.common(parser, workloads=EVERYTHING, rounds=3)
     parser.add_argument(
-        "--workloads",
-        type=_workloads,
-        default=list(WORKLOADS),
+        "--databases",
+        type=options.names_among(DATABASES),
+        default=list(DATABASES),
         metavar="NAMES",
-        help="which, with commas between (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--in-flight",
-        type=_numbers,
-        default=[1, FLOOR_IN_FLIGHT],
-        metavar="NUMBERS",
-        help="workflows under way at the same time (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=_seconds,
-        default=4.0,
-        help="length of a measurement; limits take half of it (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--count", type=_number, help="measure this many workflows, however long it takes"
-    )
-    parser.add_argument(
-        "--rounds", type=_number, default=3, help="how often everything is measured (default: 3)"
+        help=f"{SQLITE}, {POSTGRESQL} or both with a comma between (default: both)",
     )
     parser.add_argument(
         "--steps",
@@ -186,11 +175,46 @@ def _parser() -> argparse.ArgumentParser:
         default="async",
         help="how steps are written: as functions, which run in threads, or as coroutines",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="append each result to a file")
+    parser.add_argument(
+        "--crash-workflows",
+        type=options.number,
+        default=CRASH_WORKFLOWS,
+        help="workflows under way when W5 kills the worker (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sleepers", type=options.number, default=SLEEPERS, help="of W6 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--settled",
+        type=options.numbers,
+        default=[1_000, 100_000],
+        metavar="NUMBERS",
+        help="settled promises of W8; what comes after the first number is compared with it"
+        " (default: %(default)s; 10000000 takes minutes and gigabytes)",
+    )
+    parser.add_argument(
+        "--parked",
+        type=options.number,
+        default=100_000,
+        help="workflows that wait in the database of W8 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--parked-by-worker",
+        type=options.number,
+        default=10_000,
+        help="workflows that the worker itself begins and parks (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--children",
+        type=options.number,
+        default=100_000,
+        help="children of the one large tree of W8 (default: %(default)s)",
+    )
     parser.add_argument(
         "--check-floors",
         action="store_true",
-        help=f"exit 1 if a workload x{FLOOR_IN_FLIGHT} is below its least ratio to the echo rate",
+        help=f"exit 1 if a workload x{FLOOR_IN_FLIGHT} on {FLOOR_SUBJECT} is below its least"
+        " ratio to the echo rate",
     )
     parser.add_argument(
         "--profile",
@@ -198,31 +222,6 @@ def _parser() -> argparse.ArgumentParser:
         help="run the first workload once and print the dearest functions of one process",
     )
     return parser
-
-
-def _workloads(text: str) -> list[str]:
-    names = text.lower().split(",")
-    unknown = [name for name in names if name not in WORKLOADS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(WORKLOADS)}")
-    return names
-
-
-def _numbers(text: str) -> list[int]:
-    return [_number(part) for part in text.split(",")]
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not SECONDS_MIN <= seconds <= SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"must be from {SECONDS_MIN:g} to {SECONDS_MAX:g}")
-    return seconds
 
 
 if __name__ == "__main__":

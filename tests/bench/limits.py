@@ -1,4 +1,4 @@
-"""What this machine can do at best: commits of SQLite, operations over a gRPC stream.
+"""What this machine can do at best: operations over a gRPC stream.
 
 Measured in the same run as the workloads, because only the ratio between the two says anything
 about Holdfast: the same machine is twice as fast in a quiet hour as in a busy one.
@@ -6,13 +6,10 @@ about Holdfast: the same machine is twice as fast in a quiet hour as in a busy o
 
 import asyncio
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
-from pathlib import Path
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 import grpc.aio
@@ -22,50 +19,9 @@ from holdfast.v1.promises_pb2 import PromisesCreateRequest
 from holdfast.v1.workers_pb2 import Chain, ConnectRequest, ConnectResponse, Operation
 from holdfast.v1.workers_pb2_grpc import WorkersStub
 from tests.bench.processes import ROOT, cpu_seconds, stop
+from tests.bench.rates import Rate
 
-ROW_BYTES = 200  # about what one settled step adds to the store's tables
 WARM_UP_MESSAGES = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """How many of something happened in how many seconds."""
-
-    count: int
-    seconds: float
-    cpu_seconds: float = 0.0
-
-    def __add__(self, other: "Rate") -> "Rate":
-        return Rate(
-            self.count + other.count,
-            self.seconds + other.seconds,
-            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
-        )
-
-    @property
-    def per_second(self) -> float:
-        """The rate."""
-        return self.count / self.seconds
-
-    @property
-    def cpu_us(self) -> float:
-        """Microseconds of processor time for each."""
-        return self.cpu_seconds / self.count * 1e6
-
-
-def commit_rate(folder: Path, *, seconds: float) -> Rate:
-    """Count transactions of one insert each, as durable as the store's: WAL, flushed at commit."""
-    path = folder / "commits.db"
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("CREATE TABLE IF NOT EXISTS row (id INTEGER PRIMARY KEY, data BLOB)")
-        row = (bytes(ROW_BYTES),)
-        count, started = 0, perf_counter()
-        while (elapsed := perf_counter() - started) < seconds:
-            connection.execute("INSERT INTO row (data) VALUES (?)", row)
-            count += 1
-    return Rate(count, elapsed)
 
 
 class EchoClient:

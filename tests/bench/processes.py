@@ -6,9 +6,7 @@ What a process costs is read from `/proc`, so this runs on Linux only.
 import asyncio
 import os
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,20 +58,19 @@ class Process:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
 
 
-@contextmanager
-def running(
+def start(
     name: str,
     command: Sequence[str],
     *,
     settings: Mapping[str, str],
     metrics_port: int,
     folder: Path,
-) -> Iterator[Process]:
-    """Run `python <command>` inside the block, its output in a file of the folder."""
+) -> Process:
+    """Start a program; its output is appended to a file of the folder. The caller ends it."""
     log = folder / f"{name}.log"
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         popen = subprocess.Popen(
-            [sys.executable, *command],
+            command,
             cwd=ROOT,
             env={**os.environ, **settings},
             stdin=subprocess.DEVNULL,
@@ -81,10 +78,7 @@ def running(
             stderr=subprocess.STDOUT,
             process_group=0,  # Ctrl-C is for the benchmark, which then stops its children in order
         )
-    try:
-        yield Process(name, popen, metrics_port, log)
-    finally:
-        stop(popen)
+    return Process(name, popen, metrics_port, log)
 
 
 def stop(popen: subprocess.Popen[bytes]) -> None:
@@ -100,6 +94,26 @@ def stop(popen: subprocess.Popen[bytes]) -> None:
 def cpu_seconds(pid: int) -> float:
     """Read the processor time that a process has used, all threads, ended ones included."""
     return _ticks(Path(f"/proc/{pid}/stat")) / _TICKS_PER_SECOND
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """Read what a process and everything it started have used, ended children included."""
+    children: dict[int, list[int]] = {}
+    ticks: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = _fields(stat)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended while we looked
+        child = int(stat.parent.name)
+        children.setdefault(int(fields[1]), []).append(child)
+        ticks[child] = sum(map(int, fields[11:15]))
+    total, waiting = 0, [pid]
+    while waiting:
+        each = waiting.pop()
+        total += ticks.get(each, 0)
+        waiting += children.get(each, [])
+    return total / _TICKS_PER_SECOND
 
 
 def thread_cpu_seconds(pid: int) -> dict[str, float]:
@@ -125,6 +139,10 @@ def resident_mib(pid: int) -> float:
 
 
 def _ticks(stat: Path) -> int:
-    # The second field is the command in parentheses, and may itself contain any character.
-    fields = stat.read_text().rpartition(")")[2].split()
+    fields = _fields(stat)
     return int(fields[11]) + int(fields[12])
+
+
+def _fields(stat: Path) -> list[str]:
+    # The second field is the command in parentheses, and may itself contain any character.
+    return stat.read_text().rpartition(")")[2].split()

@@ -7,19 +7,19 @@ right, and so is the processor time by thread, which is printed beside it.
 import cProfile
 import os
 import pstats
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench.closed_loop import Effort
+from tests.bench.databases import Database
+from tests.bench.measuring import WARM_UP_SECONDS
 from tests.bench.processes import thread_cpu_seconds
-from tests.bench.system import System, running_system
-from tests.bench.workloads import CLIENT, WARM_UP_SECONDS, Driver, Effort, Workload
+from tests.bench.shapes import Workload
+from tests.bench.subject import CLIENT
+from tests.bench.system import Setup, System, running_system
 
 FUNCTIONS_SHOWN = 45
 THREADS_SHOWN = 5
-
-Connected = Callable[[System], AbstractAsyncContextManager[Driver]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,24 +33,28 @@ class Target:
     steps: str
 
 
-async def profile(target: Target, *, folder: Path, connected: Connected) -> None:
+async def profile(target: Target, database: Database, *, folder: Path) -> None:
     """Run a workload once and print the dearest functions of one process."""
     output = folder / f"{target.process}.profile"
     is_client = target.process == CLIENT
     profiled = {} if is_client else {target.process: output}
-    async with (
-        running_system(folder, steps=target.steps, profiled=profiled) as system,
-        connected(system) as driver,
-    ):
+    setup = Setup(
+        name=database.name,
+        database_url=database.create(folder, "store"),
+        folder=folder,
+        steps=target.steps,
+        profiled=profiled,
+    )
+    async with running_system(setup) as system:
         pid = os.getpid() if is_client else system.processes[target.process].popen.pid
-        await _drive(driver, target, seconds=WARM_UP_SECONDS)
+        await _drive(system, target, seconds=WARM_UP_SECONDS)
         before = thread_cpu_seconds(pid)
         if is_client:
             with cProfile.Profile() as own:
-                count = await _drive(driver, target, seconds=target.seconds)
+                count = await _drive(system, target, seconds=target.seconds)
             own.dump_stats(output)
         else:
-            count = await _drive(driver, target, seconds=target.seconds)
+            count = await _drive(system, target, seconds=target.seconds)
         threads = thread_cpu_seconds(pid)
     print(f"\n{target.process}, {target.workload.name} x{target.in_flight}: {count} workflows")
     used = {name: cpu - before.get(name, 0.0) for name, cpu in threads.items()}
@@ -60,10 +64,10 @@ async def profile(target: Target, *, folder: Path, connected: Connected) -> None
     _print_calls(output)
 
 
-async def _drive(driver: Driver, target: Target, *, seconds: float) -> int:
+async def _drive(system: System, target: Target, *, seconds: float) -> int:
     """Run the workload; return how many workflows ended."""
     effort = Effort(seconds=seconds)
-    latencies = await driver.drive(target.workload, in_flight=target.in_flight, effort=effort)
+    latencies = await system.drive(target.workload, in_flight=target.in_flight, effort=effort)
     return len(latencies)
 
 

@@ -1,27 +1,22 @@
-"""What a run prints and keeps: a table of medians and ratios, and one JSON line per result."""
+"""What a run prints: medians of the rounds, and ratios of what was measured side by side."""
 
-import json
-import os
-import platform
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 from typing import Final, TypeVar
 
-from tests.bench.limits import Rate
-from tests.bench.workloads import Measurement, Workload
+from tests.bench.failures import Crash, Lateness
+from tests.bench.measuring import Measurement
+from tests.bench.rates import Rate
+from tests.bench.sizes import Outcome
+from tests.bench.tables import print_table, span
 
 FLOOR_IN_FLIGHT: Final = 64
+FLOOR_SUBJECT: Final = "sqlite"
 DISTURBED_CORES: Final = 0.25
 """Above this much of other work on the machine a result is marked."""
 
 _T = TypeVar("_T")
-
-PACKAGES: Final = ("holdfast", "grpcio", "protobuf", "sqlalchemy", "msgspec", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +31,17 @@ class LimitResult:
 class WorkloadResult:
     """One measurement of a workload, and the limits that were measured around it."""
 
+    subject: str
+    round_number: int
     measurement: Measurement
     echo: Rate
-    commits: Rate
+    commits: Rate | None
+    """Of the database below; none for what brings its own."""
+
+    @property
+    def case(self) -> tuple[str, int]:
+        """What was measured, whoever did it."""
+        return self.measurement.workload.name, self.measurement.in_flight
 
     @property
     def echo_ratio(self) -> float:
@@ -48,12 +51,21 @@ class WorkloadResult:
     @property
     def commit_ratio(self) -> float:
         """Workflows for each commit of the bare database; above one thanks to batches."""
-        return self.measurement.per_second / self.commits.per_second
+        return self.measurement.per_second / self.commits.per_second if self.commits else 0.0
 
     @property
     def cpu_echoes(self) -> float:
         """How many echoes could be had for the processor time of one workflow."""
         return self.measurement.cpu_us / self.echo.cpu_us
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A result of W5, W6 or W8 on one subject in one round."""
+
+    subject: str
+    round_number: int
+    result: Crash | Lateness | Outcome
 
 
 @dataclass(slots=True)
@@ -62,180 +74,215 @@ class Results:
 
     limits: list[LimitResult] = field(default_factory=list)
     workloads: list[WorkloadResult] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+
+    def print_all(self) -> None:
+        """Print every table that has a row."""
+        self.print_limits()
+        self._print_workloads()
+        self._print_processes()
+        self._print_crashes()
+        self._print_lateness()
+        self._print_sizes()
 
     def print_limits(self) -> None:
-        """Print the medians of the machine's limits."""
         rows = []
         for name in dict.fromkeys(r.name for r in self.limits):
             rates = [r.rate for r in self.limits if r.name == name]
             cpu = median(r.cpu_us for r in rates)
-            rows.append([name, _span(rates, lambda r: r.per_second), f"{cpu:.0f}" if cpu else ""])
-        _print_table(["limits of this machine", "per s (least-most)", "CPU µs"], rows)
+            rows.append([name, span(rates, lambda r: r.per_second), f"{cpu:.0f}" if cpu else ""])
+        print_table(["limits of this machine", "per s (least-most)", "CPU µs"], rows)
 
-    def print_workloads(self) -> None:
-        """Print the medians of the workloads, and their ratios to the limits."""
-        header = ["workload", "per s (least-most)", "p50 ms", "p99 ms", "/echo", "floor", "/commit"]
+    def _print_workloads(self) -> None:
+        header = ["workload", "per s (least-most)", "p50 ms", "p99 ms", "/echo", "/commit"]
         header += ["CPU µs", "µs/step", "in echoes", "ops/batch", "stmts/batch", "others"]
         rows = []
-        for (workload, in_flight), group in self._groups():
+        for (subject, (name, in_flight)), group in self.groups():
             runs = [r.measurement for r in group]
             others = median(m.others_cores for m in runs)
+            batched = any(m.batches.batches for m in runs)
             rows.append(
                 [
-                    f"{workload.name.upper()} x{in_flight}",
-                    _span(runs, lambda m: m.per_second),
+                    f"{name.upper()} x{in_flight} {subject}",
+                    span(runs, lambda m: m.per_second),
                     f"{median(m.latency_ms(0.5) for m in runs):.2f}",
                     f"{median(m.latency_ms(0.99) for m in runs):.2f}",
                     f"{median(r.echo_ratio for r in group):.3f}",
-                    f"{workload.floor:g}" if in_flight == FLOOR_IN_FLIGHT else "",
-                    f"{median(r.commit_ratio for r in group):.2f}",
+                    f"{median(r.commit_ratio for r in group):.2f}" if group[0].commits else "",
                     f"{median(m.cpu_us for m in runs):.0f}",
                     f"{median(m.cpu_us_per_step for m in runs):.0f}",
                     f"{median(r.cpu_echoes for r in group):.1f}",
-                    f"{median(m.operations_per_batch for m in runs):.1f}",
-                    f"{median(m.statements_per_batch for m in runs):.1f}",
+                    f"{median(m.operations_per_batch for m in runs):.1f}" if batched else "",
+                    f"{median(m.statements_per_batch for m in runs):.1f}" if batched else "",
                     f"{others:.2f}" + ("!" if others > DISTURBED_CORES else ""),
                 ]
             )
-        _print_table(header, rows)
+        if rows:
+            print_table(header, rows)
 
-    def print_processes(self) -> None:
+    def _print_processes(self) -> None:
         """Print where the processor time and the memory go."""
-        names: list[str] = []
         rows = []
-        for (workload, in_flight), group in self._groups():
+        for (subject, (name, in_flight)), group in self.groups():
             runs = [r.measurement for r in group]
-            names = list(runs[0].cpu_seconds)
-            cells = [f"{workload.name.upper()} x{in_flight}"]
-            for name in names:
-                cpu = median(m.cpu_us_by_process[name] for m in runs)
-                memory = median(m.resident_mib[name] for m in runs)
-                cells.append(f"{cpu:.0f} µs, {memory:.0f} MiB")
-            rows.append(cells)
-        _print_table(["CPU per workflow, memory", *names], rows)
+            cells = []
+            for part in runs[0].cpu_seconds:
+                cpu = median(m.cpu_us_by_process[part] for m in runs)
+                memory = median(m.resident_mib.get(part, 0.0) for m in runs)
+                cells.append(f"{part} {cpu:.0f} µs" + (f", {memory:.0f} MiB" if memory else ""))
+            rows.append([f"{name.upper()} x{in_flight} {subject}", "; ".join(cells)])
+        if rows:
+            print_table(["CPU per workflow, memory", "by process"], rows)
+
+    def _print_crashes(self) -> None:
+        rows = []
+        for subject, crashes in self._told(Crash):
+            recoveries = [c.recovery for c in crashes]
+            rows.append(
+                [
+                    f"W5 {subject}",
+                    f"{median(r.first_step_s for r in recoveries):.2f}",
+                    f"{median(r.last_step_s for r in recoveries):.2f}",
+                    f"{median(c.results_s for c in crashes):.2f}",
+                    f"{median(r.duplicated for r in recoveries):.0f}",
+                    f"{max(r.lost for r in recoveries)}",
+                ]
+            )
+        if rows:
+            header = ["worker killed", "first resumed step, s", "last step, s", "all results, s"]
+            print_table([*header, "duplicated", "lost"], rows)
+
+    def _print_lateness(self) -> None:
+        rows = [
+            [
+                f"W6 {subject}",
+                f"{median(each.p50_ms for each in found):.0f}",
+                f"{median(each.p99_ms for each in found):.0f}",
+            ]
+            for subject, found in self._told(Lateness)
+        ]
+        if rows:
+            print_table(["sleepers' lateness", "p50 ms", "p99 ms"], rows)
+
+    def _print_sizes(self) -> None:
+        rows = []
+        for subject, outcomes in self._told(Outcome):
+            for case in dict.fromkeys(o.case for o in outcomes):
+                found = [o for o in outcomes if o.case == case]
+                memory = median(o.worker_mib for o in found)
+                rows.append(
+                    [
+                        f"W8 {subject}, {case}",
+                        f"{median(o.small for o in found):,.0f}",
+                        f"{median(o.large for o in found):,.0f}",
+                        f"{median(o.ratio for o in found):.2f}",
+                        f"{memory:.0f} MiB" if memory else "",
+                    ]
+                )
+        if rows:
+            print_table(["size", "small, per s", "large, per s", "ratio", "worker grew by"], rows)
+
+    def print_ratios(self, *, of: str, to: Sequence[str]) -> None:
+        """Print how often one subject is as good as each of the others, in pairs of one round."""
+        rows = []
+        for case in dict.fromkeys(r.case for r in self.workloads):
+            name, in_flight = case
+            value = _rate if in_flight > 1 or name.startswith("w4") else _p50
+            own = {r.round_number: value(r) for r in self._of(of, case)}
+            for peer in to:
+                theirs = {r.round_number: value(r) for r in self._of(peer, case)}
+                both = sorted(own.keys() & theirs.keys())
+                if both:
+                    ratios = [_times_better(own[n], theirs[n], rates=value is _rate) for n in both]
+                    what = "rate" if value is _rate else "p50"
+                    rows.append([f"{name.upper()} x{in_flight} {what}", peer, _ratio_span(ratios)])
+        rows += self._told_ratios("W5 all results", Crash, lambda c: c.results_s, of=of, to=to)
+        rows += self._told_ratios(
+            "W5 first step", Crash, lambda c: c.recovery.first_step_s, of=of, to=to
+        )
+        rows += self._told_ratios("W6 p99", Lateness, lambda late: late.p99_ms, of=of, to=to)
+        if rows:
+            print_table([f"{of}: times as good as", "", "median (least-most)"], rows)
+
+    def _told_ratios(
+        self,
+        title: str,
+        kind: type[_T],
+        value: Callable[[_T], float],
+        *,
+        of: str,
+        to: Sequence[str],
+    ) -> list[list[str]]:
+        rows = []
+        for peer in to:
+            found = {
+                subject: {
+                    t.round_number: value(t.result)
+                    for t in self.told
+                    if t.subject == subject and isinstance(t.result, kind)
+                }
+                for subject in (of, peer)
+            }
+            both = sorted(found[of].keys() & found[peer].keys())
+            if both:
+                ratios = [_times_better(found[of][n], found[peer][n], rates=False) for n in both]
+                rows.append([title, peer, _ratio_span(ratios)])
+        return rows
 
     def check_floors(self) -> bool:
         """Print whether each workload with a floor is above it; return whether all are."""
         good = True
-        for (workload, in_flight), group in self._groups():
-            if in_flight != FLOOR_IN_FLIGHT:
+        for (subject, (name, in_flight)), group in self.groups():
+            floor = group[0].measurement.workload.floor
+            if in_flight != FLOOR_IN_FLIGHT or floor is None or subject != FLOOR_SUBJECT:
                 continue
             ratio = median(r.echo_ratio for r in group)
-            above = ratio >= workload.floor
+            above = ratio >= floor
             good = good and above
             print(
-                f"{workload.name.upper()} x{in_flight}: {ratio:.3f} of the echo rate,"
-                f" floor {workload.floor:g}: {'kept' if above else 'MISSED'}"
+                f"{name.upper()} x{in_flight}: {ratio:.3f} of the echo rate,"
+                f" floor {floor:g}: {'kept' if above else 'MISSED'}"
             )
         return good
 
-    def _groups(self) -> Iterable[tuple[tuple[Workload, int], list[WorkloadResult]]]:
-        keys = dict.fromkeys(
-            (r.measurement.workload.name, r.measurement.in_flight) for r in self.workloads
-        )
-        for name, in_flight in keys:
-            group = [
-                r
-                for r in self.workloads
-                if (r.measurement.workload.name, r.measurement.in_flight) == (name, in_flight)
-            ]
-            yield (group[0].measurement.workload, in_flight), group
+    def groups(self) -> Iterable[tuple[tuple[str, tuple[str, int]], list[WorkloadResult]]]:
+        """Gather the rounds of each workload and subject, subjects of one workload together."""
+        cases = dict.fromkeys(r.case for r in self.workloads)
+        subjects = dict.fromkeys(r.subject for r in self.workloads)
+        for case in cases:
+            for subject in subjects:
+                group = self._of(subject, case)
+                if group:
+                    yield (subject, case), group
+
+    def _of(self, subject: str, case: tuple[str, int]) -> list[WorkloadResult]:
+        return [r for r in self.workloads if r.subject == subject and r.case == case]
+
+    def _told(self, kind: type[_T]) -> Iterable[tuple[str, list[_T]]]:
+        for subject in dict.fromkeys(t.subject for t in self.told):
+            found: list[_T] = []
+            for told in self.told:
+                result: object = told.result
+                if told.subject == subject and isinstance(result, kind):
+                    found.append(result)
+            if found:
+                yield subject, found
 
 
-class Journal:
-    """Appends each result to a file as one line, with all that is needed to compare it later."""
-
-    def __init__(self, path: Path | None, *, settings: Mapping[str, object]) -> None:
-        self._path = path
-        self._common = {"settings": settings, "versions": _versions(), "machine": _machine()}
-
-    def limit(self, result: LimitResult, *, round_number: int) -> None:
-        """Keep a limit."""
-        rate = result.rate
-        self._append(
-            {
-                "kind": "limit",
-                "name": result.name,
-                "round": round_number,
-                "count": rate.count,
-                "seconds": rate.seconds,
-                "per_second": rate.per_second,
-                "cpu_us": rate.cpu_us,
-            }
-        )
-
-    def workload(self, result: WorkloadResult, *, round_number: int) -> None:
-        """Keep a workload."""
-        m = result.measurement
-        self._append(
-            {
-                "kind": "workload",
-                "name": m.workload.name,
-                "round": round_number,
-                "in_flight": m.in_flight,
-                "count": m.count,
-                "seconds": m.seconds,
-                "per_second": m.per_second,
-                "p50_ms": m.latency_ms(0.5),
-                "p99_ms": m.latency_ms(0.99),
-                "echo_per_second": result.echo.per_second,
-                "echo_ratio": result.echo_ratio,
-                "commit_ratio": result.commit_ratio,
-                "cpu_us": m.cpu_us,
-                "cpu_us_per_step": m.cpu_us_per_step,
-                "cpu_us_by_process": m.cpu_us_by_process,
-                "cpu_echoes": result.cpu_echoes,
-                "others_cores": m.others_cores,
-                "operations_per_batch": m.operations_per_batch,
-                "statements_per_batch": m.statements_per_batch,
-                "batches_failed": m.batches.failed,
-                "resident_mib": m.resident_mib,
-            }
-        )
-
-    def _append(self, result: Mapping[str, object]) -> None:
-        if self._path is None:
-            return
-        line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), **result, **self._common}
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+def _rate(result: WorkloadResult) -> float:
+    return result.measurement.per_second
 
 
-def _versions() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-        **{name: version(name) for name in PACKAGES},
-    }
+def _p50(result: WorkloadResult) -> float:
+    return result.measurement.latency_ms(0.5)
 
 
-def _machine() -> dict[str, object]:
-    models = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return {
-        "system": platform.platform(),
-        "processor": models[0] if models else platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
-    }
+def _times_better(own: float, theirs: float, *, rates: bool) -> float:
+    """More is better of rates, less of times."""
+    return own / theirs if rates else theirs / own
 
 
-def _span(items: Sequence[_T], value: Callable[[_T], float]) -> str:
-    values = sorted(map(value, items))
-    if len(values) == 1:
-        return f"{values[0]:,.0f}"
-    return f"{median(values):,.0f} ({values[0]:,.0f}-{values[-1]:,.0f})"
-
-
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    print()
-    for row in (header, *rows):
-        first, *rest = (
-            cell.ljust(width) if index == 0 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        print("  ".join([first, *rest]).rstrip())
+def _ratio_span(ratios: Sequence[float]) -> str:
+    if len(ratios) == 1:
+        return f"{ratios[0]:.2f}"
+    return f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
