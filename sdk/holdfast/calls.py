@@ -1,6 +1,6 @@
 """How a started client begins runs, joins those that exist, and waits for their outcomes."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast.clock import Clock
 from holdfast.codec import Codec
@@ -18,6 +18,14 @@ from holdfast.core.requests import (
     TaskGet,
     TaskRelease,
 )
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    Search,
+    TaskPage,
+    TaskSearch,
+    flaw_of_search,
+)
 from holdfast.errors import DecodeError, IdempotencyConflict
 from holdfast.handle import Handle
 from holdfast.lineage import prefixed, root_tags, run_target, target_address
@@ -29,6 +37,8 @@ from holdfast.runtime.children import call_param
 from holdfast.runtime.subscriptions import Subscription, Subscriptions
 from holdfast.runtime.waits import ending_error
 from holdfast.runtime.worker import Worker, WorkerSettings
+
+_PageT = TypeVar("_PageT", PromisePage, TaskPage)
 
 
 class Calls:
@@ -224,6 +234,16 @@ class Calls:
         """Send one operation; raises what the store refused it with."""
         return _done((await self._store.submit([request])).outcomes[0])
 
+    async def search_promises(self, search: PromiseSearch) -> PromisePage:
+        """List promises; raises what the store refused it with."""
+        _check(search)
+        return _page(await self._store.search_promises(search))
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage:
+        """List tasks; raises what the store refused it with."""
+        _check(search)
+        return _page(await self._store.search_tasks(search))
+
     async def cancel(self, promise_id: str, value: Value) -> Promise:
         """Cancel a promise, and unless it was settled otherwise what is attached to it."""
         canceller = self._worker.canceller
@@ -258,3 +278,16 @@ def _done(outcome: Outcome) -> Done:
         return outcome
     assert isinstance(outcome, Refusal), "the first operation of a chain is never skipped"
     raise error_of(outcome)
+
+
+def _check(search: Search) -> None:
+    """Refuse here what every store refuses: some of it no message could say."""
+    flaw = flaw_of_search(search)
+    if flaw is not None:
+        raise error_of(flaw)
+
+
+def _page(answer: _PageT | Refusal) -> _PageT:
+    if isinstance(answer, Refusal):
+        raise error_of(answer)
+    return answer

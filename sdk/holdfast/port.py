@@ -11,7 +11,8 @@ from typing import Protocol
 
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.records import Promise
-from holdfast.core.requests import Outcome, Request
+from holdfast.core.requests import Outcome, Refusal, Request
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,12 @@ class Store(Protocol):
         the store's own), and `Unauthenticated` or `PermissionDenied`; every refusal by a rule is
         an outcome. Cancelling the future does not undo what was sent.
         """
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
+        """List promises; answers a refusal, or raises it as the error that it means."""
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
+        """List tasks, in the same way."""
 
     def give_back(self, credits: int) -> None:
         """Return credits without a chain."""

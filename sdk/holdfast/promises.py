@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from holdfast.core.limits import SEARCH_LIMIT_DEFAULT
 from holdfast.core.records import EMPTY, Promise, PromiseState, Value
 from holdfast.core.requests import PromiseCreate, PromiseGet, PromiseSettle, Request
+from holdfast.core.search import PromiseSearch
 from holdfast.errors import DecodeError
 from holdfast.inside import warn_of_client_call
 from holdfast.lineage import external_tags, prefixed
 from holdfast.options import TIMEOUT_MS_DEFAULT, span_ms
+from holdfast.states import parse_state
 
 if TYPE_CHECKING:
     from holdfast.client import Resonate
@@ -39,6 +42,15 @@ class DurablePromise:
     def is_pending(self) -> bool:
         """Whether nobody has settled it."""
         return self.state == PromiseState.PENDING.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPromises:
+    """A page of promises, in the order of their ids."""
+
+    promises: tuple[DurablePromise, ...]
+    cursor: str | None
+    """Where the next page begins; `None` on the last one."""
 
 
 class Promises:
@@ -77,6 +89,34 @@ class Promises:
             tags=external_tags(tags),
         )
         return await self._ask(create, raw=raw)
+
+    async def search(
+        self,
+        *,
+        state: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        limit: int = SEARCH_LIMIT_DEFAULT,
+        cursor: str | None = None,
+        raw: bool = False,
+    ) -> FoundPromises:
+        """List promises of the whole store, in the order of their ids; all filters must match.
+
+        A page has up to `limit` of them, fewer when they are large. Give its `cursor` to get the
+        next one: what exists all the time comes once, whatever is written meanwhile. The state
+        is that of now: a passed deadline counts.
+        """
+        warn_of_client_call("resonate.promises", instead="use ctx.promise(), or call it in a step")
+        search = PromiseSearch(
+            state=parse_state(PromiseState, state),
+            tags=dict(tags or {}),
+            limit=limit,
+            cursor=cursor or "",
+        )
+        page = await (await self._client.joined()).search_promises(search)
+        return FoundPromises(
+            promises=tuple(self._view(each, created=False, raw=raw) for each in page.promises),
+            cursor=page.cursor,
+        )
 
     async def resolve(
         self,

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from holdfast.core.records import Task
+from holdfast.core.limits import SEARCH_LIMIT_DEFAULT
+from holdfast.core.records import Task, TaskState
 from holdfast.core.requests import Request, TaskContinue, TaskGet, TaskHalt
+from holdfast.core.search import TaskSearch
 from holdfast.lineage import prefixed
+from holdfast.states import parse_state
 
 if TYPE_CHECKING:
     from holdfast.client import Resonate
@@ -27,6 +30,15 @@ class DurableTask:
     ttl_ms: int | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTasks:
+    """A page of tasks, in the order of their ids."""
+
+    tasks: tuple[DurableTask, ...]
+    cursor: str | None
+    """Where the next page begins; `None` on the last one."""
+
+
 class Tasks:
     """`resonate.tasks`. Ids get the client's prefix; an unknown one raises `TaskNotFound`."""
 
@@ -37,14 +49,22 @@ class Tasks:
         """Read a task."""
         task = await self._ask(TaskGet(id=self._id(id)))
         assert task is not None
-        return DurableTask(
-            id=task.id,
-            state=task.state.value,
-            version=task.version,
-            resumes=len(task.resumes),
-            pid=task.pid,
-            ttl_ms=task.ttl_ms,
-        )
+        return _view(task)
+
+    async def search(
+        self,
+        *,
+        state: str | None = None,
+        limit: int = SEARCH_LIMIT_DEFAULT,
+        cursor: str | None = None,
+    ) -> FoundTasks:
+        """List tasks of the whole store, in the order of their ids; `cursor` is the last page's.
+
+        The state is that of now: a task whose promise is settled is `fulfilled`.
+        """
+        search = TaskSearch(state=parse_state(TaskState, state), limit=limit, cursor=cursor or "")
+        page = await (await self._client.joined()).search_tasks(search)
+        return FoundTasks(tasks=tuple(map(_view, page.tasks)), cursor=page.cursor)
 
     async def halt(self, id: str, reason: str | None = None) -> None:
         """Give a task to nobody until it is continued; whoever runs it now stops at its next write.
@@ -65,3 +85,14 @@ class Tasks:
 
     def _id(self, task_id: str) -> str:
         return prefixed(self._client.prefix, task_id)
+
+
+def _view(task: Task) -> DurableTask:
+    return DurableTask(
+        id=task.id,
+        state=task.state.value,
+        version=task.version,
+        resumes=len(task.resumes),
+        pid=task.pid,
+        ttl_ms=task.ttl_ms,
+    )

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
+from holdfast.core.limits import SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX
 from holdfast_cli import dev, queues, records
 from holdfast_cli.demo import first_order, orders
 from holdfast_cli.errors import CommandFailed, UsageError
@@ -50,8 +51,8 @@ COMMANDS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "dev": {},
     "demo": {"first-order": {}, "orders": {}},
     "queues": {},
-    "promises": {name: {} for name in records.PROMISES},
-    "tasks": {name: {} for name in records.TASKS},
+    "promises": {name: {} for name in ("search", *records.PROMISES)},
+    "tasks": {name: {} for name in ("search", *records.TASKS)},
 }
 
 
@@ -91,10 +92,12 @@ def _parser() -> "_Parser":
     _add_demos(_commands_of(demo))
     _add_queues(_add(commands, "queues", "show how much work waits for which worker group"))
     for name, text, acts in (
-        ("promises", "show and settle promises", records.PROMISES),
-        ("tasks", "show, halt and continue tasks", records.TASKS),
+        ("promises", "find, show and settle promises", records.PROMISES),
+        ("tasks", "find, show, halt and continue tasks", records.TASKS),
     ):
-        _add_records(_commands_of(_add(commands, name, text)), acts)
+        of_records = _commands_of(_add(commands, name, text))
+        _add_search(_add(of_records, "search", f"list {name} in the order of their ids"), name)
+        _add_records(of_records, acts)
     return parser
 
 
@@ -211,6 +214,46 @@ def _add_records(
                 data=parsed.data,
             )
         )
+
+
+def _add_search(parser: "_Parser", name: str) -> None:
+    listing, states = records.LISTINGS[name]
+    parser.add_argument(
+        "--state", choices=[state.value for state in states], help="only those in this state"
+    )
+    if name == "promises":
+        parser.add_argument(
+            "--tags", type=_tags, metavar="JSON", help="only those that carry all of these tags"
+        )
+    parser.add_argument(
+        "--limit",
+        type=_integer(1, SEARCH_LIMIT_MAX),
+        default=SEARCH_LIMIT_DEFAULT,
+        metavar="N",
+        help="how many at most (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cursor", metavar="TEXT", help="go on where the page ended that told this cursor"
+    )
+    _add_store(parser)
+    filters = ["state", "limit", "cursor", *(["tags"] if name == "promises" else [])]
+    parser.set_defaults(
+        run=lambda parsed: records.list_command(
+            listing,
+            {field: getattr(parsed, field) for field in filters},
+            store=parsed.store,
+            data=parsed.data,
+        )
+    )
+
+
+def _tags(text: str) -> Mapping[str, str]:
+    try:
+        return records.read_tags(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f'must be a JSON object of texts, such as \'{{"team": "a"}}\' ({error})'
+        ) from error
 
 
 def _json(text: str) -> object:

@@ -1,18 +1,23 @@
-"""`holdfast promises` and `holdfast tasks`: read a record by its id, settle it, let it go on."""
+"""`holdfast promises` and `holdfast tasks`: find records, read one, settle it, let it go on."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from holdfast import DurablePromise, Resonate
 from holdfast.codec import describe_error
+from holdfast.core.records import PromiseState, TaskState
 from holdfast.errors import ResonateError
-from holdfast.tasks import DurableTask
+from holdfast.promises import FoundPromises
+from holdfast.tasks import DurableTask, FoundTasks
 from holdfast_cli.errors import CommandFailed, UsageError
 from holdfast_cli.queues import address_of
+
+_R = TypeVar("_R")
 
 Act = Callable[[Resonate, str, Any], Awaitable[DurablePromise | DurableTask]]
 
@@ -63,24 +68,60 @@ TASKS: Mapping[str, tuple[Act, str, str | None]] = {
 }
 
 
+Listing = Callable[[Resonate, Mapping[str, Any]], Awaitable[FoundPromises | FoundTasks]]
+
+
+async def _search_promises(resonate: Resonate, filters: Mapping[str, Any]) -> FoundPromises:
+    return await resonate.promises.search(**filters)
+
+
+async def _search_tasks(resonate: Resonate, filters: Mapping[str, Any]) -> FoundTasks:
+    return await resonate.tasks.search(**filters)
+
+
+LISTINGS: Mapping[str, tuple[Listing, type[StrEnum]]] = {
+    "promises": (_search_promises, PromiseState),
+    "tasks": (_search_tasks, TaskState),
+}
+"""How records of a kind are listed, and the states that they may be in."""
+
+
+def list_command(
+    listing: Listing, filters: Mapping[str, object], *, store: str | None, data: Path
+) -> int:
+    """Print a page of records, and the cursor of the next one."""
+    url = address_of(data) if store is None else store
+    page = asyncio.run(_asked(url, lambda resonate: listing(resonate, filters)))
+    print(json.dumps(asdict(page), indent=2, ensure_ascii=False, default=_plain))
+    return 0
+
+
 def command(act: Act, record_id: str, *, given: object, store: str | None, data: Path) -> int:
     """Do one thing to one record, and print how it stands then."""
     url = address_of(data) if store is None else store
-    record = asyncio.run(_act(act, record_id, given, url))
+    record = asyncio.run(_asked(url, lambda resonate: act(resonate, record_id, given)))
     print(json.dumps(asdict(record), indent=2, ensure_ascii=False, default=_plain))
     return 0
 
 
-async def _act(act: Act, record_id: str, given: object, url: str) -> DurablePromise | DurableTask:
+async def _asked(url: str, ask: Callable[[Resonate], Awaitable[_R]]) -> _R:
     try:
         resonate = Resonate(url, env={})
     except ValueError as error:
         raise UsageError(f"--store is {url!r}: {error}.") from error
     try:
         async with resonate:
-            return await act(resonate, record_id, given)
+            return await ask(resonate)
     except ResonateError as error:
         raise CommandFailed(f"{error} ({error.code}).") from error
+
+
+def read_tags(text: str) -> Mapping[str, str]:
+    """Read tags that were typed as JSON; raise `ValueError`."""
+    tags = json.loads(text)
+    if not isinstance(tags, dict) or not all(isinstance(each, str) for each in tags.values()):
+        raise ValueError("an object of texts")
+    return tags
 
 
 def read_value(text: str) -> object:

@@ -114,6 +114,11 @@ class Server:
             )
         self.wait_ready()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not ended since."""
+        return self._process is not None
+
     def wait_ready(self) -> None:
         """Wait until a server that was started, or starts itself anew, answers."""
         assert self._process is not None, "it does not run"

@@ -38,6 +38,16 @@ RETRY_INTERVAL_MS: Final = 30_000
 REASON_BYTES_MAX: Final = 1024
 """Text that says why a task was halted."""
 
+SEARCH_LIMIT_DEFAULT: Final = 100
+"""Records on a page of a listing unless its caller says otherwise."""
+
+SEARCH_LIMIT_MAX: Final = 1_000
+"""A page is one answer, and one reading that others wait behind."""
+
+SEARCH_BYTES_MAX: Final = 3 * 1_048_576
+"""Payloads and tags on a page, which has one record in any case: it must fit into a message, that
+is 4 MiB, with what a message adds to each record."""
+
 
 def saturate(value: int) -> int:
     """Bound a sum of instants and spans to the largest integer of the protocol."""

@@ -9,6 +9,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from holdfast.core.membership import DeliveryMode, Member, TaskOffer
 from holdfast.core.requests import Refusal, Request
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.errors import (
     InvalidRequest,
     NotSupported,
@@ -30,6 +31,7 @@ from holdfast.rpc.endpoints import (
     parse_endpoints,
 )
 from holdfast.rpc.requests import write_chain, write_hello
+from holdfast.rpc.searching import Searching
 from holdfast.v1 import workers_pb2
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class RemoteStore:
         self._metadata = credentials_of(token)
         self._dialer = Dialer(parse_endpoints(url), metadata=self._metadata)
         self._timeout_s = timeout_s
+        self._searching = Searching(self._dialer, metadata=self._metadata, timeout_s=timeout_s)
         self._chains = Chains()
         self._member: Member | None = None
         self._receiver: Receiver | None = None
@@ -169,6 +172,14 @@ class RemoteStore:
         self._wake()
         return future
 
+    async def search_promises(self, search: PromiseSearch) -> PromisePage:
+        """List promises by a call of its own; raises `ResonateError`."""
+        return await self._searching.promises(search)
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage:
+        """List tasks by a call of its own; raises `ResonateError`."""
+        return await self._searching.tasks(search)
+
     def give_back(self, credits: int) -> None:
         """Return credits with the next message."""
         self._credits += credits
@@ -184,6 +195,7 @@ class RemoteStore:
 
     async def close(self) -> None:
         """Send what is queued, wait up to 5 s for its answers, leave."""
+        await self._searching.close()
         if self._runner is None or self._closing:
             return
         self._closing = True

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 
 from holdfast import Resonate
-from holdfast.rpc import RemoteStore
+from holdfast.rpc import Admin, RemoteStore
 from holdfast_chassis.health import HealthServer
 from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
 from holdfast_chassis.logs import get_logger, setup_logging
@@ -68,7 +68,8 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
     metrics.store_connected.set_function(lambda: store.is_connected)
     resonate = Resonate(group=GROUP, store=store, accept_tasks=False, env={})
     waits = Waits(most=settings.waits_max)
-    app = create_app(settings, resonate, waits=waits, not_ready=not_ready)
+    admin = Admin(settings.store_url, timeout_s=settings.store_seconds)
+    app = create_app(settings, resonate, waits=waits, not_ready=not_ready, groups=admin)
     health = HealthServer(settings.metrics_listen, not_ready=not_ready)
     # What is entered last ends first: requests are answered before their client leaves the store.
     async with contextlib.AsyncExitStack() as stack:
@@ -80,6 +81,7 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
             ) from error
         await resonate.start()
         stack.push_async_callback(resonate.stop, settings.stop_seconds)
+        await stack.enter_async_context(admin)
         stop_seconds = settings.stop_seconds
         bridging = serving(bridge, settings.bridge_listen, stop_seconds=stop_seconds)
         bridge_address = await stack.enter_async_context(bridging)

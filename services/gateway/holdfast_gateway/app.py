@@ -9,7 +9,7 @@ from litestar.types import ASGIApp
 
 from holdfast import Resonate
 from holdfast_gateway import errors, openapi
-from holdfast_gateway.gateway import Gateway
+from holdfast_gateway.gateway import Gateway, Groups
 from holdfast_gateway.observe import Observed
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.routes import (
@@ -17,13 +17,17 @@ from holdfast_gateway.routes import (
     jobs,
     orders,
     pages,
+    promises,
     reports,
     reports_page,
     shop,
     shop_page,
     static,
+    tasks,
     webhooks,
+    workflows,
 )
+from holdfast_gateway.routes import groups as groups_routes
 from holdfast_gateway.settings import GatewaySettings
 
 
@@ -34,19 +38,25 @@ def create_app(
     waits: Waits | None = None,
     not_ready: Callable[[], Mapping[str, str]] = dict,
     cancel_checkout: shop.Cancel = shop.resolve_cancel,
+    groups: Groups | None = None,
 ) -> ASGIApp:
     """Build the application around a client that somebody else starts and stops.
 
     `waits` lets the server end waiting requests when it stops; `not_ready` returns the reasons,
     by short name, for which `/ready` answers 503; `cancel_checkout` is how the shop's workflows in
-    this very process hear of a cancellation, where they do not wait for a promise.
+    this very process hear of a cancellation, where they do not wait for a promise; `groups` tells
+    of worker groups, where there is a store process to ask.
     """
     gateway = Gateway(
         settings=settings,
         resonate=resonate,
         waits=Waits(most=settings.waits_max) if waits is None else waits,
         not_ready=not_ready,
+        groups=groups,
     )
+    # Nobody says who he is to these, and they settle any promise: where webhooks must be signed,
+    # they would be the way around it.
+    records = [] if settings.webhook_secret else [promises, tasks, groups_routes, workflows]
     application = Litestar(
         route_handlers=[
             pages.routes(),
@@ -59,6 +69,7 @@ def create_app(
             shop.routes(settings.prefix_of("shop"), cancel_checkout),
             jobs.routes(settings.prefix_of("jobs")),
             webhooks.routes(settings.prefix_of("jobs")),
+            *(each.routes() for each in records),
         ],
         dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
         exception_handlers={Exception: errors.answer},

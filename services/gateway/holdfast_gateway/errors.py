@@ -34,6 +34,7 @@ _HIDDEN: Final = "The request failed inside; the log of the gateway has it under
 # The first class that fits decides, so the special comes before the general.
 _TABLE: Final[tuple[tuple[type[errors.ResonateError], _Rule], ...]] = (
     (errors.PromiseNotFound, _Rule(status=HTTPStatus.NOT_FOUND)),
+    (errors.TaskNotFound, _Rule(status=HTTPStatus.NOT_FOUND)),
     (errors.IdempotencyConflict, _Rule(status=HTTPStatus.CONFLICT)),
     (errors.VersionConflict, _Rule(status=HTTPStatus.CONFLICT)),
     (errors.PreconditionFailed, _Rule(status=HTTPStatus.UNPROCESSABLE_ENTITY)),

@@ -1,15 +1,28 @@
 """What every route works with: the client, the settings, and the rule for starting."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from holdfast import Resonate
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.settings import GatewaySettings
 
+if TYPE_CHECKING:  # a program with its store inside never loads gRPC
+    from holdfast.rpc.admin import ConnectedMember, Queue
+
 WORKERS: Final = "poll://any@workers"
 """Where workflows run; the gateway knows them by name only."""
+
+
+class Groups(Protocol):
+    """Whoever can tell of worker groups: a client of a store process."""
+
+    async def get_queues(self, groups: Sequence[str] = ()) -> "list[Queue]":
+        """Read the queues of the named groups, zeros included, or of all that have work."""
+
+    async def list_members(self) -> "list[ConnectedMember]":
+        """Read who is connected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +33,8 @@ class Gateway:
     resonate: Resonate
     waits: Waits
     not_ready: Callable[[], Mapping[str, str]]
+    groups: Groups | None = None
+    """None where the store is in this process, which nobody scales."""
 
     async def begin(
         self,

@@ -36,10 +36,11 @@ class ProblemDocument(msgspec.Struct, rename="camel"):
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
     400: "The request is malformed; nothing was started.",
     401: "The signature is missing, wrong or too old; nothing was changed.",
-    404: "There is no such promise.",
+    404: "There is no such promise, or no such task.",
     409: "The id or key is in use by a different request, and the gateway refuses that.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    501: "Not to be had here: the store is in this process, or of an older version.",
     503: "The store cannot be reached; `Retry-After` says when to send the same request again.",
 }
 
@@ -57,7 +58,11 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     }
 
 
-def json_body(*kinds: Any, is_form: bool = False) -> type[Operation]:  # noqa: ANN401 - any type
+def json_body(
+    *kinds: Any,  # noqa: ANN401 - any type
+    is_form: bool = False,
+    is_required: bool = True,
+) -> type[Operation]:
     """Return the operation class of a route that reads one of these as its JSON body.
 
     With `is_form` it takes the fields of a form as well.
@@ -73,7 +78,7 @@ def json_body(*kinds: Any, is_form: bool = False) -> type[Operation]:  # noqa: A
             content = {"application/json": media}
             if is_form:
                 content["application/x-www-form-urlencoded"] = media
-            self.request_body = RequestBody(content=content, required=True)
+            self.request_body = RequestBody(content=content, required=is_required)
 
     return JsonBodyOperation
 

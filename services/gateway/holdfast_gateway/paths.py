@@ -1,12 +1,21 @@
 """Ids in paths: percent-encoded when they arrive, data and never paths afterwards."""
 
 import re
-from typing import Final
+from http import HTTPStatus
+from typing import Any, Final
 from urllib.parse import unquote
+
+from litestar import Request
+
+from holdfast_gateway.errors import Problem
+
+AnyRequest = Request[Any, Any, Any]
 
 STEP_SUFFIX: Final = re.compile(r"\.([0-9]+|d[0-9a-f]{16})")
 """How the ids of steps end; a workflow of that name would be taken for a step of another one."""
 KEY_CHARACTERS_MAX: Final = 256
+IN_QUERY: Final = "-"
+"""What stands in a path for an id that is given as `?id=`."""
 
 
 def id_from_path(encoded: str) -> str:
@@ -15,6 +24,21 @@ def id_from_path(encoded: str) -> str:
         return unquote(encoded, errors="strict")
     except UnicodeDecodeError:
         return encoded
+
+
+def id_of(request: AnyRequest, segment: str) -> str:
+    """Return the id that a request names: by a segment of its path, or as `-` and `?id=`.
+
+    Some proxies decode `%2F` in paths, or refuse it; in a query it stays what it is.
+    """
+    ids = request.query_params.getall("id", [])
+    if segment != IN_QUERY or not ids:
+        return id_from_path(segment)
+    if len(ids) > 1:
+        raise Problem(
+            status=HTTPStatus.BAD_REQUEST, code="invalid_id", detail="id must be given once."
+        )
+    return str(ids[0])
 
 
 def names_a_step(workflow_id: str) -> bool:

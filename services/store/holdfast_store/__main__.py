@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib import metadata
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -35,7 +35,8 @@ from holdfast_store.settings import (
     MigrateSettings,
     StoreSettings,
 )
-from holdfast_store.storage import SchemaMismatch, Storage, StorageError
+from holdfast_store.starting import open_when_there
+from holdfast_store.storage import SchemaMismatch, Storage, StorageError, StorageRefused
 
 D = TypeVar("D", bound=DatabaseSettings)
 
@@ -166,13 +167,25 @@ async def _serve(
     # engine finishes its batches before the database closes.
     drain_s = settings.drain_ms / 1000
     async with contextlib.AsyncExitStack() as stack:
-        await _open(settings, storage)
+        await _answer_probes(settings, health)
+        stack.push_async_callback(health.stop)
         stack.push_async_callback(storage.close)
         await engine.start()
         stack.push_async_callback(engine.stop, grace_s=drain_s)
-        await _listen(settings, server, health)
-        stack.push_async_callback(health.stop)
-        stack.push_async_callback(server.stop, grace_s=drain_s)
+
+        async def listen(*, members: bool) -> None:
+            if not server.is_listening:
+                await _listen(settings, server, members=members)
+                stack.push_async_callback(server.stop, grace_s=drain_s)
+
+        async def awaits(reason: str) -> None:
+            readiness.awaits(reason)
+            await listen(members=False)  # probes and callers learn that it lives, and what it lacks
+
+        if not await _open(settings, storage, shutdown, awaits=awaits):
+            return
+        await listen(members=True)
+        server.admit_members()
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(timers.run(), name="timers"),
@@ -185,6 +198,8 @@ async def _serve(
             await shutdown.wait()
             readiness.stop()
             await server.stop(grace_s=drain_s)
+            # What its last batches leave to other stores is told while there is a way to them.
+            await engine.stop(grace_s=drain_s)
             for task in background:
                 task.cancel()
 
@@ -211,26 +226,38 @@ def _retention(
     return [group.create_task(retention.run(), name="retention")]
 
 
-async def _open(settings: StoreSettings, storage: Storage) -> None:
+async def _open(
+    settings: StoreSettings,
+    storage: Storage,
+    shutdown: Shutdown,
+    *,
+    awaits: Callable[[str], Awaitable[None]],
+) -> bool:
+    """Open the database; answer `False` when the process shall stop before there is one."""
     try:
+        if isinstance(storage, SharedStorage):
+            return await open_when_there(storage, shutdown, awaits=awaits)
         if storages.is_migrated_by_its_store(settings.database_url):
             await asyncio.to_thread(storages.migrate, settings.database_url)
         await storage.open()
-    except SchemaMismatch as error:
+    except (SchemaMismatch, StorageRefused) as error:
         raise StartFailed(f"The database cannot be used: {error}.", code=UNUSABLE) from error
     except StorageError as error:
         raise StartFailed(f"The database cannot be used: {error}.") from error
+    return True
 
 
-async def _listen(settings: StoreSettings, server: RpcServer, health: HealthServer) -> None:
+async def _answer_probes(settings: StoreSettings, health: HealthServer) -> None:
     try:
         await health.start()
     except OSError as error:
         raise StartFailed(f"The address {settings.metrics_listen} cannot be had.") from error
+
+
+async def _listen(settings: StoreSettings, server: RpcServer, *, members: bool) -> None:
     try:
-        await server.start(settings.listen)
+        await server.start(settings.listen, members=members)
     except CannotListen as error:
-        await health.stop()
         raise StartFailed(str(error)) from error
 
 

@@ -4,6 +4,7 @@ Sweeps, leases of processes that are gone, and looks at waiting tasks ride in th
 callers. What fails is tried again after a pause; due rows that the database refuses are set aside.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final
@@ -57,7 +58,11 @@ class Background:
         self._later = later
         self._due_wanted = False
         self._lost: list[Gone | Back] = []
+        self._lost_waits: Counter[str] = Counter()
+        """Of which processes nothing is done before a pause after a failure is over. Who sat down
+        and left again would otherwise leave first."""
         self._passed_by: dict[str, float] = {}
+        self._coming_back: set[str] = set()
         self._vain = VainLooks()
         self._put_off: set[str] = set()
         self.on_due: Callable[[int], None] = lambda _at_ms: None
@@ -84,7 +89,9 @@ class Background:
     def join(self, batch: Batch) -> None:
         """Add what is wanted to a batch."""
         batch.due, self._due_wanted = self._due_wanted, False
-        batch.lost, self._lost = self._lost, []
+        waits = self._lost_waits
+        batch.lost = [each for each in self._lost if each.pid not in waits]
+        self._lost = [each for each in self._lost if each.pid in waits]
         batch.looks = self._members.wanted()
 
     def next_suspects(self) -> Batch:
@@ -153,10 +160,16 @@ class Background:
         for group in looked_at:
             if group not in passed_by:
                 self._passed_by.pop(group, None)
-        for group in passed_by:
+        # Once each: a look that somebody else asked for must not ask for one more every time.
+        for group in set(passed_by) - self._coming_back:
+            self._coming_back.add(group)
             pause_s = self._passed_by.get(group, PASSED_PAUSE_S_MIN)
             self._passed_by[group] = min(2 * pause_s, PASSED_PAUSE_S_MAX)
-            self._later(pause_s, partial(self.tasks_came, [group]))
+            self._later(pause_s, partial(self._come_back, group))
+
+    def _come_back(self, group: str) -> None:
+        self._coming_back.discard(group)
+        self.tasks_came([group])
 
     def _note_changes(self, changes: Changes) -> None:
         due = [p.timeout_at_ms for p in changes.promises_created if p.armed]
@@ -183,9 +196,13 @@ class Background:
         if not batch.has_background:
             return
 
+        pids = Counter(each.pid for each in batch.lost)
+        self._lost[:0] = batch.lost
+        self._lost_waits += pids
+
         def restore() -> None:
             self._members.look_again(batch.looks)
-            self._lost += batch.lost
+            self._lost_waits -= pids
             self._due_wanted = self._due_wanted or batch.due
             if batch.suspects.ids:
                 self._suspects.try_again(batch.suspects)

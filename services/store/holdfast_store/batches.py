@@ -34,7 +34,7 @@ from holdfast.core.requests import (
 )
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.backlog import NO_LOOKS, Looks, Seen
-from holdfast_store.members import Members, NotPlaced, Seat
+from holdfast_store.members import Members, NotPlaced, Seat, is_unborn
 from holdfast_store.observer import Observer
 from holdfast_store.storage import CommitOutcomeUnknown, Loaded, Plan, StorageError, Turn
 from holdfast_store.suspects import NO_ROWS, DueRows, Suspects
@@ -317,6 +317,7 @@ def _settle_leases(ws: WorkingSet, lost: Gone | Back, now_ms: int) -> int:
             )
         case Back(seat):
             member = seat.member
+            _leave_unborn_seats(ws, lost.pid, now_ms)
             return steps.seat_instance(
                 ws,
                 pid=member.pid,
@@ -325,6 +326,17 @@ def _settle_leases(ws: WorkingSet, lost: Gone | Back, now_ms: int) -> int:
                 held=member.held,
                 now_ms=now_ms,
             )
+
+
+def _leave_unborn_seats(ws: WorkingSet, pid: str, now_ms: int) -> None:
+    """Let leases stand for no connection rather than for one that is younger than any can be.
+
+    The store that has lost it answered by the clock as it was before that was set back. Whoever
+    returns to another store would seem to have left that one first.
+    """
+    for task in list(ws.tasks()):
+        if task.pid == pid and task.seat is not None and is_unborn(task.seat, now_ms=now_ms):
+            ws.put_task(replace(task, seat=None))
 
 
 def _seen(ws: WorkingSet, queued: Sequence[str], turns: Sequence[Turn]) -> dict[str, Seen]:

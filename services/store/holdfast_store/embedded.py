@@ -11,7 +11,8 @@ from typing import Protocol
 
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise
-from holdfast.core.requests import Outcome, Request
+from holdfast.core.requests import Outcome, Refusal, Request
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine, Session
 from holdfast_store.loops.timers import Timers
@@ -119,6 +120,14 @@ class EmbeddedStore:
         if credits:
             self._joined.give_back(credits)
         return future
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
+        """List promises, beside the batches."""
+        return await self._engine.searching.promises(search)
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
+        """List tasks, beside the batches."""
+        return await self._engine.searching.tasks(search)
 
     def give_back(self, credits: int) -> None:
         """Return credits."""

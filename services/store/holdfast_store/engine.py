@@ -8,6 +8,7 @@ same batches. Nothing here knows a database, a protocol or a rule.
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from holdfast.core.limits import CHAIN_OPERATIONS_MAX
 from holdfast.core.membership import Member
@@ -24,6 +25,7 @@ from holdfast_store.members import Inbox, Members, MemberStatus, Seat
 from holdfast_store.observer import NullObserver, Observer
 from holdfast_store.replicas import Share
 from holdfast_store.runner import Runner
+from holdfast_store.searching import Searching
 from holdfast_store.sizes import carried_bytes
 from holdfast_store.statistics import Queue, Statistics
 from holdfast_store.storage import Storage
@@ -31,6 +33,9 @@ from holdfast_store.suspects import Suspects
 from holdfast_store.wakeups import News
 
 log = get_logger(__name__)
+
+LAPSE_PAUSE_S: Final = 0.01
+"""Least pause before it is looked again whether a member that left has requests waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +111,7 @@ class Engine:
         )
         self._wake = asyncio.Event()
         self.statistics = Statistics(storage, self._members, clock=self._clock)
+        self.searching = Searching(storage, clock=self._clock, observer=self._observer)
         suspects = Suspects()
         self.background = Background(
             storage,
@@ -204,7 +210,7 @@ class Engine:
             return
         # Not before it is known to be well formed: what is not may have no size.
         size = sum(map(carried_bytes, chain))
-        sender = ANYBODY if session is None else session
+        sender = ANYBODY if session is None else session.seat
         refusal = self._intake.refusal(sender, operations=len(chain), size=size)
         if refusal is not None:
             self._turn_away([*chain, *tail], refusal, answer)
@@ -272,7 +278,10 @@ class Engine:
         member = seat.member
 
         def lapse() -> None:
-            if not self._members.is_seated(member.pid, member.instance):
+            if self._intake.has(seat):
+                # What it asked for may take leases, and is carried out although nobody listens.
+                self._later(max(grace_ms / 1000, LAPSE_PAUSE_S), lapse)
+            elif not self._members.is_seated(member.pid, member.instance):
                 gone = Gone(pid=member.pid, instance=member.instance, seat=seat.id)
                 self.background.lose([gone])
 

@@ -54,6 +54,10 @@ class Intake:
         """Whether anything waits."""
         return bool(self._circle)
 
+    def has(self, sender: Hashable) -> bool:
+        """Whether chains of a sender wait."""
+        return sender in self._lines
+
     def refusal(self, sender: Hashable, *, operations: int, size: int) -> Refusal | None:
         """Say why there is no room for a chain, if there is none."""
         line = self._lines.get(sender)

@@ -39,6 +39,15 @@ _SEATS: Final = count()
 """Tells seats of one millisecond apart, in their order."""
 
 
+def _age(at_ms: int) -> str:
+    return f"{at_ms:012x}"
+
+
+def is_unborn(seat: str, *, now_ms: int) -> bool:
+    """Whether no store can have made a seat yet: the clock was set back since it was made."""
+    return seat >= _age(now_ms + 1)
+
+
 class Inbox(Protocol):
     """Where a member receives. Called on the event loop; must not block or raise."""
 
@@ -76,7 +85,7 @@ class Seat:
 
     def __init__(self, member: Member, inbox: Inbox, *, connected_at_ms: int) -> None:
         # In the order of age, on all stores of a database, as they answer by one clock.
-        self.id = f"{connected_at_ms:012x}-{next(_SEATS):08x}-{token_hex(4)}"
+        self.id = f"{_age(connected_at_ms)}-{next(_SEATS):08x}-{token_hex(4)}"
         self.member = member
         self.inbox = inbox
         self.credits = member.credits

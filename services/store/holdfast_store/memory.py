@@ -21,7 +21,14 @@ from holdfast.core.records import (
     Task,
     TaskState,
 )
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store import memory_searches
 from holdfast_store.agenda import Agenda
 from holdfast_store.memory_queue import MemoryQueue
 from holdfast_store.memory_trees import Asked, MemoryTrees
@@ -88,6 +95,15 @@ class MemoryStorage:
     async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
         """Count work per group, in the order of their names."""
         return self._rows.queue_counts(now_ms)
+
+    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+        """List promises, as they read now."""
+        return memory_searches.promises(self._rows.promises, search, now_ms=now_ms)
+
+    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+        """List tasks, as they read now."""
+        rows = self._rows
+        return memory_searches.tasks(rows.tasks, rows.promises, search, now_ms=now_ms)
 
     async def take_unblocks(
         self, addresses: Sequence[str], *, limit: int, bytes_max: int

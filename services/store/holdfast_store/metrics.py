@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from holdfast.core import requests
 from holdfast.core.requests import Request
+from holdfast.core.search import PromiseSearch, Search, TaskSearch
 from holdfast_store.loops.neighbors import Neighborhood
 from holdfast_store.members import MemberStatus
 from holdfast_store.statistics import Queue
@@ -40,7 +41,7 @@ LATENESS_BOUNDS: Final = (
 BATCH_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
 COUNT_BOUNDS: Final = tuple(2.0**n for n in range(11))
 
-OPERATIONS: Final[dict[type[Request], str]] = {
+OPERATIONS: Final[dict[type[Request | Search], str]] = {
     requests.PromiseGet: "promise.get",
     requests.PromiseCreate: "promise.create",
     requests.PromiseSettle: "promise.settle",
@@ -56,6 +57,8 @@ OPERATIONS: Final[dict[type[Request], str]] = {
     requests.TaskHeartbeat: "task.heartbeat",
     requests.TaskHalt: "task.halt",
     requests.TaskContinue: "task.continue",
+    PromiseSearch: "promise.search",
+    TaskSearch: "task.search",
 }
 _BY_CLASS_NAME: Final = {cls.__name__: name for cls, name in OPERATIONS.items()}
 
@@ -133,7 +136,7 @@ class Metrics(Collector):
         self.on_batch_failed: Callable[[], None] = lambda: None
         """Told at once when a transaction failed: the database may be away."""
         self._answered: Counter[tuple[str, int]] = Counter()
-        self._took: dict[type[Request], _Histogram] = {
+        self._took: dict[type[Request | Search], _Histogram] = {
             cls: _Histogram(SECONDS_BOUNDS) for cls in OPERATIONS
         }
         self._batch_seconds = _Histogram(BATCH_SECONDS_BOUNDS)
@@ -170,7 +173,7 @@ class Metrics(Collector):
         if status:
             self._answered[kind, status] += 1
 
-    def requests_took(self, kinds: Sequence[type[Request]], seconds: float) -> None:
+    def requests_took(self, kinds: Sequence[type[Request | Search]], seconds: float) -> None:
         """Count requests that were answered together, `seconds` after they arrived."""
         for kind in kinds:
             self._took[kind].observe(seconds)

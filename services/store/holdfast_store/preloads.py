@@ -1,12 +1,31 @@
 """How much a record counts against the byte bound of a preload, the same on every database."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from holdfast.core.ids import bytes_of
-from holdfast.core.records import Promise
+from holdfast.core.records import BRANCH, PARENT, Preload, Promise
+from holdfast.core.working_set import Changes
 
 PROMISE_OVERHEAD_BYTES = 64
 """Added for the fields of fixed size; no promise counts for less, so that bytes bound rows too."""
+
+NO_CHILDREN: Final = Preload(promises=(), complete=True)
+
+
+def born_without_children(changes: Changes) -> frozenset[str]:
+    """List promises that begin a branch of their own, and that no other of the batch belongs to.
+
+    Only what was there before them, and names them nevertheless, can be a child of theirs.
+    """
+    beginning: set[str] = set()
+    named: set[str] = set()
+    for promise in changes.promises_created:
+        branch, parent = promise.tags.get(BRANCH), promise.tags.get(PARENT)
+        if branch == promise.id:
+            beginning.add(promise.id)
+        named.update(name for name in (branch, parent) if name and name != promise.id)
+    return frozenset(beginning - named)
 
 
 def counted_bytes(promise: Promise) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from holdfast.core.records import Preload, Promise
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.core.working_set import Changes, WorkingSet
 
 
@@ -35,6 +36,10 @@ class BatchRejected(StorageError):
 
 class StorageUnavailable(StorageError):
     """The database cannot be used now (away, disk full, read-only); nothing was written."""
+
+
+class StorageRefused(StorageUnavailable):
+    """The database refuses this store until somebody changes its address, its account or itself."""
 
 
 class CommitOutcomeUnknown(StorageError):
@@ -213,6 +218,15 @@ class Storage(Protocol):
 
     async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
         """Work per group, of tasks that have something ahead."""
+
+    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+        """List promises, as they read now: by the database's clock where replicas exist.
+
+        A page ends early where its payloads would exceed `SEARCH_BYTES_MAX`.
+        """
+
+    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+        """List tasks, as they read now."""
 
     async def take_unblocks(
         self, addresses: Sequence[str], *, limit: int, bytes_max: int

@@ -120,6 +120,21 @@ async def test_the_schema_describes_every_route(system: System) -> None:
         ("POST", "/buy/{key}"),
         ("POST", "/cancel/{key}"),
         ("GET", "/status/{key}"),
+        ("POST", "/v1/promises"),
+        ("GET", "/v1/promises"),
+        ("GET", "/v1/promises/{promise_id}"),
+        ("POST", "/v1/promises/{promise_id}/resolve"),
+        ("POST", "/v1/promises/{promise_id}/reject"),
+        ("POST", "/v1/promises/{promise_id}/cancel"),
+        ("GET", "/v1/tasks"),
+        ("GET", "/v1/tasks/{task_id}"),
+        ("POST", "/v1/tasks/{task_id}/halt"),
+        ("POST", "/v1/tasks/{task_id}/continue"),
+        ("POST", "/v1/workflows/{name}"),
+        ("GET", "/v1/workflows/{name}/{workflow_id}"),
+        ("GET", "/v1/groups"),
+        ("GET", "/v1/groups/{name}"),
+        ("GET", "/v1/groups/{name}/members"),
     }
     for method, path in operations:
         assert f"{method} {path}" in page

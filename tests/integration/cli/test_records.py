@@ -106,6 +106,23 @@ async def test_a_task_that_is_halted_by_hand_is_given_to_nobody(cli: Cli) -> Non
     assert halted["state"] == "halted"
 
 
+async def test_records_are_found_page_by_page(cli: Cli) -> None:
+    async with Resonate(cli.url, env={}) as resonate:
+        for name in ("a", "b", "c"):
+            await resonate.promises.create(name, tags={"team": "x" if name != "b" else "y"})
+        await resonate.begin_rpc("later", "nobody")
+
+        first = await cli.record("promises", "search", "--tags", '{"team": "x"}', "--limit", "1")
+        second = await cli.record(
+            *("promises", "search", "--tags", '{"team": "x"}', "--cursor", first["cursor"])
+        )
+        tasks = await cli.record("tasks", "search", "--state", "pending")
+
+    assert [each["id"] for each in (*first["promises"], *second["promises"])] == ["a", "c"]
+    assert second["cursor"] is None
+    assert [each["id"] for each in tasks["tasks"]] == ["later"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
@@ -114,6 +131,10 @@ async def test_a_task_that_is_halted_by_hand_is_given_to_nobody(cli: Cli) -> Non
         (["tasks", "continue", "pending"], 1, "(task_not_halted)"),
         (["promises", "resolve", "pending", "--value", "{"], 2, "--value: must be JSON"),
         (["promises", "get"], 2, "required: ID"),
+        (["promises", "search", "--tags", "[]"], 2, "--tags: must be a JSON object of texts"),
+        (["promises", "search", "--tags", '{"a": 1}'], 2, "--tags: must be a JSON object of texts"),
+        (["tasks", "search", "--limit", "1001"], 2, "must be a whole number from 1 to 1000"),
+        (["tasks", "search", "--state", "done"], 2, "--state: invalid choice"),
         (["tasks", "retry", "x"], 2, "'retry' is not a command"),
     ],
 )

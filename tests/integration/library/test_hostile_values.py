@@ -13,6 +13,7 @@ from holdfast import Context, DecodeError, Never, RemoteError, Resonate, registe
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.records import Preload
 from holdfast.core.requests import Done, PromiseGet, Refusal, Request, TaskSuspend
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.embedded import open_embedded
 from holdfast.port import Answer, Receiver, Store
 from tests.integration.library.world import World, each, held, until
@@ -61,6 +62,12 @@ class ForgetfulStore:
             structs.replace(o, preload=None) if isinstance(o, Done) else o for o in answer.outcomes
         ]
         return replace(answer, outcomes=outcomes)
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
+        return await self._store.search_promises(search)
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
+        return await self._store.search_tasks(search)
 
     def give_back(self, credits: int) -> None:
         self._store.give_back(credits)

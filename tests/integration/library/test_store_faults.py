@@ -28,6 +28,7 @@ from holdfast.core.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.embedded import open_embedded
 from holdfast.errors import InvalidRequest, PermissionDenied
 from holdfast.meter import StepEnd, TaskEnd
@@ -74,6 +75,12 @@ class FaultyStore:
         if verdict == "resent":
             return replace(await self._store.submit(chain), resent=True)
         raise ServerUnavailable("nothing came back")
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
+        return await self._store.search_promises(search)
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
+        return await self._store.search_tasks(search)
 
     def give_back(self, credits: int) -> None:
         self._store.give_back(credits)

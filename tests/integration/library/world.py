@@ -15,7 +15,8 @@ from uuid import uuid4
 
 from holdfast import DurablePromise, PromiseNotFound, Resonate
 from holdfast.core.membership import Member
-from holdfast.core.requests import Request
+from holdfast.core.requests import Refusal, Request
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.embedded import open_embedded
 from holdfast.port import Answer, Receiver, Store
 from holdfast.rpc import RemoteStore
@@ -70,6 +71,12 @@ class RecordingStore:
         self.chains.append(chain)
         self._grown.set()
         return self._store.submit(chain, credits=credits, timeout=timeout)
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
+        return await self._store.search_promises(search)
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
+        return await self._store.search_tasks(search)
 
     def give_back(self, credits: int) -> None:
         self._store.give_back(credits)

@@ -9,12 +9,17 @@ import pytest
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise, PromiseState, Unblock
 from holdfast.core.requests import PromiseGet
+from holdfast_store import background
+from holdfast_store.db import postgres_statements
+from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.postgres import PostgresStorage
 from holdfast_store.engine import Engine
 from holdfast_store.storage import Behind, Loaded, Plan, Storage
+from holdfast_store.wakeups import News
 from tests.integration.store_db.records import promise, queued, save, targeted
 
 LOCK = "SELECT id FROM promises WHERE id = %s FOR UPDATE"
+LOOK = postgres_statements.build(Postgres()).queued_tasks
 
 
 @pytest.fixture
@@ -148,3 +153,41 @@ async def test_messages_that_another_store_has_in_hand_are_waited_for(
         seen = {(await inbox.settled.get()).id for _ in range(2)}
 
     assert seen == {"a", "b"}
+
+
+async def test_a_task_that_another_store_keeps_is_not_looked_for_ever_more_often(
+    storage: PostgresStorage, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often others told of the queue meanwhile, there is a pause before the next look."""
+    pause_s, looks_wanted = 0.1, 10
+    monkeypatch.setattr(background, "PASSED_PAUSE_S_MIN", pause_s)
+    monkeypatch.setattr(background, "PASSED_PAUSE_S_MAX", pause_s)
+    await save(
+        storage,
+        promises_created=[targeted("taken", timeout_at_ms=2**50)],
+        tasks_created=[queued("taken", at_ms=1)],
+    )
+    loop = asyncio.get_running_loop()
+    looks: list[float] = []
+    seen = asyncio.Event()
+
+    def count(text: str) -> None:
+        if text == LOOK:
+            looks.append(loop.time())
+        if len(looks) == looks_wanted:
+            seen.set()
+
+    engine = Engine(storage)
+    await engine.start()
+    async with asyncio.timeout(20):
+        with psycopg.connect(postgres_url) as other:
+            other.execute(LOCK, ["taken"])
+            engine.connect(member(), Inbox())
+            for _ in range(50):
+                engine.hear(News(groups=frozenset({"workers"})))
+                await engine.apply(PromiseGet(id="nothing"))
+            storage.on_statement = count
+            await seen.wait()
+    await engine.stop()
+
+    assert looks[-1] - looks[0] >= (looks_wanted - 2) * pause_s

@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import text_format
+from prometheus_client import CollectorRegistry, generate_latest
 
 from holdfast.core.limits import INTEGER_MAX
 from holdfast.v1 import admin_pb2 as admin
@@ -290,8 +291,6 @@ async def test_rules_refuse_with_their_code(
 @pytest.mark.parametrize(
     ("service", "method", "words"),
     [
-        ("Promises", "Search", "searching promises"),
-        ("Tasks", "Search", "searching tasks"),
         ("Schedules", "Get", "reading schedules"),
         ("Schedules", "Create", "creating schedules"),
         ("Schedules", "Delete", "deleting schedules"),
@@ -381,3 +380,62 @@ async def test_requests_are_counted_under_both_names(served: Served, call: Clien
         assert samples[name, "promise.create", "200"] == 1
         assert samples[name, "promise.get", "404"] == 1
     assert samples["resonate_request_duration_seconds_count", "promise.create"] == 1
+
+
+async def test_promises_are_listed_by_all_filters(call: Client) -> None:
+    for name, team in (("a", "x"), ("b", "y"), ("c", "x")):
+        await call(
+            "Promises",
+            "Create",
+            f'id: "{name}" timeout_at_ms: {FAR_MS} tags {{ key: "team" value: "{team}" }}',
+        )
+    await call("Promises", "Settle", 'id: "c" state: PROMISE_STATE_RESOLVED')
+    team = 'tags { key: "team" value: "x" }'
+
+    first = await call("Promises", "Search", f"{team} limit: 1")
+    second = await call("Promises", "Search", f'{team} limit: 1 cursor: "{first.cursor}"')
+    resolved = await call("Promises", "Search", "state: PROMISE_STATE_RESOLVED")
+
+    assert [each.id for each in (*first.promises, *second.promises)] == ["a", "c"]
+    assert (first.cursor, second.cursor, resolved.cursor) == ("a", "", "")
+    assert list(resolved.promises) == [(await call("Promises", "Get", 'id: "c"')).promise]
+
+
+async def test_tasks_are_listed_by_state(call: Client, served: Served) -> None:
+    for name in ("a", "b"):
+        await call("Promises", "Create", target(name))
+    await call("Tasks", "Halt", 'id: "b"')
+
+    halted = await call("Tasks", "Search", "state: TASK_STATE_HALTED")
+    every = await call("Tasks", "Search")
+
+    assert list(halted.tasks) == [(await call("Tasks", "Get", 'id: "b"')).task]
+    assert [each.id for each in every.tasks] == ["a", "b"]
+    assert 'holdfast_store_requests_total{operation="task.search",status="200"} 2.0' in scraped(
+        served
+    )
+
+
+@pytest.mark.parametrize("service", ["Promises", "Tasks"])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("limit: -1", "out_of_range"),
+        ("limit: 1001", "out_of_range"),
+        ("limit: 2147483647", "out_of_range"),
+        ("state: 99", "invalid_state"),
+        ("state: -1", "invalid_state"),
+    ],
+)
+async def test_a_wrong_filter_is_refused(
+    call: Client, service: str, text: str, reason: str
+) -> None:
+    code, found, _ = await call.refusal(service, "Search", text)
+
+    assert (code, found) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+
+
+def scraped(served: Served) -> str:
+    registry = CollectorRegistry()
+    registry.register(served.metrics)
+    return generate_latest(registry).decode()

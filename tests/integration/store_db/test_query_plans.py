@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.core.records import BRANCH, ORIGIN, PARENT, PromiseState, TaskState
+from holdfast.core.search import PromiseSearch, TaskSearch
 from holdfast_store.db import retention_statements
 from holdfast_store.db.dialects import Sqlite
+from holdfast_store.db.search_statements import SearchStatements
 from holdfast_store.db.statements import Statements, build
 
 STATEMENTS = build(Sqlite())
@@ -16,6 +19,27 @@ RETENTION = retention_statements.build(Sqlite(), locks=False)
 # They count open or queued tasks, each by an index that holds nothing else.
 COUNTS = {"queue_states": "tasks_open", "queue_due": "tasks_turns"}
 SMALL = {"tables_named", "revisions"}
+SEARCHES = SearchStatements(Sqlite())
+LISTINGS = {
+    "everything": SEARCHES.promises(PromiseSearch(), now_ms=1),
+    "by a name": SEARCHES.promises(PromiseSearch(tags={"name": "x"}), now_ms=1),
+    **{
+        f"promises that are {state.value}": SEARCHES.promises(PromiseSearch(state=state), now_ms=1)
+        for state in PromiseState
+    },
+    **{
+        f"of {tag}, {state}": SEARCHES.promises(
+            PromiseSearch(state=state, tags={tag: "x"}), now_ms=1
+        )
+        for tag in (ORIGIN, BRANCH, PARENT)
+        for state in (None, *PromiseState)
+    },
+    "all tasks": SEARCHES.tasks(TaskSearch(), now_ms=1),
+    **{
+        f"tasks that are {state.value}": SEARCHES.tasks(TaskSearch(state=state), now_ms=1)
+        for state in TaskState
+    },
+}
 TABLES = "promises|tasks|callbacks|listeners|resumes|outbox|schedules"
 ALIASES = "other|member|child|in_branch|with_parent|later"
 
@@ -64,3 +88,32 @@ def test_what_is_due_needs_no_sorting(sqlite_file: Path, name: str) -> None:
 
     assert len(steps) == 1
     assert "COVERING INDEX" in steps[0]
+
+
+@pytest.mark.parametrize("name", sorted(LISTINGS))
+def test_a_listing_goes_on_behind_its_cursor_by_an_index(sqlite_file: Path, name: str) -> None:
+    question = LISTINGS[name]
+    with sqlite3.connect(sqlite_file) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {question.text}", question.parameters)
+        steps = [row[3] for row in plan.fetchall()]
+    connection.close()
+
+    reads = [step for step in steps if re.match(rf"(SCAN|SEARCH) ({TABLES})\b", step)]
+
+    assert reads
+    assert [step for step in reads if not step.startswith("SEARCH")] == []
+    assert [step for step in reads if "id>?" not in step and "(id=?)" not in step] == []
+    if name.startswith("of "):
+        tag = name.removeprefix("of resonate:").split(",")[0]
+        assert all(f"promises_{tag}" in step for step in reads)
+    elif name not in {"everything", "by a name", "all tasks"}:
+        by_state = [step for step in reads if "_states (state=? AND id>?)" in step]
+        # What most promises and tasks come to is found among all.
+        common = {"promises that are resolved", "tasks that are fulfilled"}
+        assert len(by_state) == {
+            "promises that are resolved": 1,
+            "promises that are rejected_timedout": 2,
+            "tasks that are fulfilled": 4,
+        }.get(name, 1)
+        in_all = [step for step in reads if "(id>?)" in step]
+        assert len(in_all) == (name in common)

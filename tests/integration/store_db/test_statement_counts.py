@@ -1,5 +1,7 @@
 """The number of statements does not depend on the size of a batch, and idleness costs none."""
 
+import re
+
 import pytest
 
 from holdfast.core.decide import Keys, decide
@@ -136,8 +138,9 @@ async def test_the_measured_batch_writes_to_every_table(database: Database) -> N
 
     texts = await statements_of(database, measured(0))
 
-    writes = {tuple(text.split()[:3]) for text in texts if text.startswith(("INS", "DEL"))}
-    updates = {text.split()[1] for text in texts if text.startswith("UPDATE")}
+    everything = "\n".join(texts)
+    writes = set(re.findall(r"(INSERT|DELETE) (INTO|FROM) (\w+)", everything))
+    updates = set(re.findall(r"UPDATE (\w+) SET", everything))
     tables = ("promises", "tasks", "callbacks", "listeners", "resumes", "outbox")
     assert {table for _, _, table in writes} - {"writers"} == set(tables)
     assert updates == {"promises", "tasks"}
@@ -177,6 +180,7 @@ async def test_on_postgres_a_read_takes_four_statements_and_flushes_nothing(
     postgres: PostgresStorage,
 ) -> None:
     """Begin, lock, read, and an end that need not wait for a disk."""
+    await run(postgres, [create("p")], now_ms=0)
     seen: list[str] = []
     postgres.on_statement = seen.append
 
@@ -189,3 +193,16 @@ async def test_on_postgres_a_read_takes_four_statements_and_flushes_nothing(
     assert seen[0] == "BEGIN"
     assert seen[-1] == "ROLLBACK"
     assert len(seen) == 4
+
+
+async def test_on_postgres_what_does_not_exist_is_not_read_after_nothing_was_locked(
+    postgres: PostgresStorage,
+) -> None:
+    seen: list[str] = []
+    postgres.on_statement = seen.append
+
+    async with postgres.transaction() as transaction:
+        loaded = await transaction.load(Plan(ids={"p"}), now_ms=7)
+
+    assert (loaded.now_ms, loaded.working_set.promise("p")) == (7, None)
+    assert len(seen) == 3, "begin, lock, roll back"

@@ -9,7 +9,8 @@ import pytest
 
 from holdfast.core.records import Callback, Unblock, Value
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres, postgres_lane
+from holdfast_store.db import postgres, postgres_lane, statements
+from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.errors import UnsupportedDatabase
 from holdfast_store.db.postgres import PostgresStorage
 from holdfast_store.db.postgres_connections import Bounds
@@ -293,14 +294,27 @@ async def test_an_error_of_the_program_undoes_the_transaction_too(
     storage: PostgresStorage,
 ) -> None:
     """The next one would go on with what is half done, and commit it."""
+    children = statements.build(Postgres()).children
+    texts: list[str] = []
 
-    def fail_after_inserting(text: str) -> None:
-        assert not text.startswith("INSERT INTO writers")
+    def fail_after_writing(text: str) -> None:
+        texts.append(text)
+        assert text != children
 
-    storage.on_statement = fail_after_inserting
+    storage.on_statement = fail_after_writing
+    changes = Changes(promises_created=[promise("p")])
+
+    async def write() -> None:
+        async with storage.transaction() as transaction:
+            await transaction.load(Plan(ids={"p"}), now_ms=1)
+            await transaction.commit(changes, preload_of=["p"], preload_bytes_max=1_000)
+
     with pytest.raises(AssertionError):
-        await save(storage, promises_created=[promise("p")])
+        await write()
     storage.on_statement = None
+
+    assert "INSERT INTO promises" in texts[-3]
+    assert texts[-1] == "ROLLBACK"
 
     assert (await stored(storage, "p")).promise("p") is None
 

@@ -6,9 +6,12 @@ from dataclasses import asdict
 import asyncpg
 import pytest
 
+from holdfast.core.records import BRANCH, ORIGIN, PARENT, PromiseState, TaskState
+from holdfast.core.search import PromiseSearch, TaskSearch
 from holdfast_store.db import postgres_statements, retention_statements, statements
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.postgres_connections import Bounds, Connector
+from holdfast_store.db.search_statements import SearchStatements
 from tests.integration.postgres import query
 
 LOCKING = asdict(postgres_statements.build(Postgres()))
@@ -26,7 +29,18 @@ USED = (
     "queue_due",
 )
 RETENTION = asdict(retention_statements.build(Postgres(), locks=True))
-READS = {name: SHARED[name] for name in USED} | LOCKING | RETENTION
+SEARCHES = SearchStatements(Postgres())
+LISTINGS = {
+    f"promises {state} {tag}": SEARCHES.promises(
+        PromiseSearch(state=state, tags={tag: "x"} if tag else {}), now_ms=1
+    ).text
+    for state in (None, *PromiseState)
+    for tag in ("", "name", ORIGIN, BRANCH, PARENT)
+} | {
+    f"tasks {state}": SEARCHES.tasks(TaskSearch(state=state), now_ms=1).text
+    for state in (None, *TaskState)
+}
+READS = {name: SHARED[name] for name in USED} | LOCKING | RETENTION | LISTINGS
 SMALL = {"writers", "replicas", "schema_revisions"}
 """Tables with a row for each of something of which there are a few."""
 
@@ -80,3 +94,30 @@ async def _scanned(connection: asyncpg.Connection, text: str, parameters: list[o
     rows = await connection.fetch(f"EXPLAIN {text}", *parameters)
     plan = "\n".join(row[0] for row in rows)
     return set(re.findall(r"Seq Scan on (\w+)", plan))
+
+
+@pytest.mark.parametrize("state", [PromiseState.PENDING, PromiseState.REJECTED])
+async def test_a_few_promises_are_found_among_many_by_their_state(
+    postgres_url: str, state: PromiseState
+) -> None:
+    query(postgres_url, FILL.replace("'pending'", "'resolved'"))
+    query(postgres_url, "ANALYZE")
+    connection = await Connector(postgres_url, bounds=Bounds()).connect()
+    question = SEARCHES.promises(PromiseSearch(state=state), now_ms=1)
+
+    rows = await connection.fetch(f"EXPLAIN {question.text}", *question.parameters)
+    await connection.close()
+
+    assert "promises_states" in "\n".join(row[0] for row in rows)
+
+
+async def test_a_few_tasks_are_found_among_many_by_their_state(postgres_url: str) -> None:
+    query(postgres_url, FILL)
+    query(postgres_url, "ANALYZE")
+    connection = await Connector(postgres_url, bounds=Bounds()).connect()
+    question = SEARCHES.tasks(TaskSearch(state=TaskState.HALTED), now_ms=1)
+
+    rows = await connection.fetch(f"EXPLAIN {question.text}", *question.parameters)
+    await connection.close()
+
+    assert "tasks_states" in "\n".join(row[0] for row in rows)

@@ -100,7 +100,7 @@ async def test_the_same_promise_is_created_once(two: Sequence[PostgresStorage]) 
 
 TWO_WAIT = (
     "SELECT 1 FROM pg_stat_activity"
-    " WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO promises%' HAVING count(*) = 2"
+    " WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO promises%' HAVING count(*) = 2"
 )
 INSERT_M = (
     "INSERT INTO promises"

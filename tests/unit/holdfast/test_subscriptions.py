@@ -16,6 +16,7 @@ from holdfast.core.requests import (
     Refusal,
     Request,
 )
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.port import Answer, Receiver
 from holdfast.runtime import subscriptions as subscriptions_module
 from holdfast.runtime.subscriptions import Subscription, Subscriptions
@@ -42,6 +43,12 @@ class AskedStore:
         self.asked.append((request, future))
         self._more.set()
         return future
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage:
+        raise AssertionError(f"nobody here lists promises: {search}")
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage:
+        raise AssertionError(f"nobody here lists tasks: {search}")
 
     @staticmethod
     def answer(future: "asyncio.Future[Answer]", outcome: Outcome) -> None:

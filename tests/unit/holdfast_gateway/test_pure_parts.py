@@ -12,7 +12,7 @@ from holdfast_gateway.errors import Problem
 from holdfast_gateway.openapi import json_body
 from holdfast_gateway.paths import id_from_path
 from holdfast_gateway.request_id import take_request_id
-from holdfast_gateway.routes import jobs, orders
+from holdfast_gateway.routes import jobs, orders, waiting
 from holdfast_gateway.settings import GatewaySettings, url_prefix
 
 
@@ -65,13 +65,13 @@ def test_applications_are_mounted_below_the_prefix_by_name() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [(None, 0), ("0", 0), ("2.5", 2.5), ("60", 60)])
 def test_a_wait_is_a_number_of_seconds(text: str | None, seconds: float) -> None:
-    assert jobs._parse_wait(text, 60) == seconds
+    assert waiting.parse_wait(text, 60) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "60.1", "nan", "inf", "1e9", "five"])
 def test_any_other_wait_is_refused(text: str) -> None:
     with pytest.raises(Problem) as caught:
-        jobs._parse_wait(text, 60)
+        waiting.parse_wait(text, 60)
 
     assert caught.value.code == "invalid_wait"
 

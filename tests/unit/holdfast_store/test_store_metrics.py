@@ -4,6 +4,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from holdfast.core.requests import PromiseCreate, PromiseGet, Request, TaskFence
+from holdfast.core.search import Search
 from holdfast_store.members import MemberStatus
 from holdfast_store.metrics import OPERATIONS, Metrics
 from holdfast_store.statistics import Queue
@@ -21,7 +22,7 @@ def lines(metrics: Metrics) -> set[str]:
 
 
 def test_every_operation_has_its_name_in_the_protocol() -> None:
-    assert set(OPERATIONS) == set(Request.__args__)
+    assert set(OPERATIONS) == {*Request.__args__, *Search.__args__}
     assert OPERATIONS[TaskFence] == "task.fence"
 
 

@@ -1,6 +1,5 @@
 """Jobs: start one, start an aggregation, tell how a job is getting on."""
 
-import math
 import re
 import uuid
 from http import HTTPStatus
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter
 from msgspec import Meta
 
 from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
@@ -18,6 +17,7 @@ from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import json_body, problems
 from holdfast_gateway.outcomes import Done, Outcome, Processing, Rejected, read_outcome
 from holdfast_gateway.paths import id_from_path
+from holdfast_gateway.routes.waiting import Wait, parse_wait
 
 ACCOUNTS_MAX: Final = 1_000
 APPROVAL_MS_MAX: Final = 7 * 24 * 3_600_000
@@ -93,15 +93,10 @@ async def start_aggregation(
 async def job_status(
     job_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    wait: Annotated[
-        str | None,
-        QueryParameter(
-            name="wait", description="Seconds to wait for the end of the job.", required=False
-        ),
-    ] = None,
+    wait: Wait = None,
 ) -> Response[dict[str, Any]]:
     """Read the promise; wait for its end as long as the caller asks, within the limit."""
-    seconds = _parse_wait(wait, gateway.settings.wait_seconds_max)
+    seconds = parse_wait(wait, gateway.settings.wait_seconds_max)
     found = id_from_path(job_id.removeprefix("/"))
     # Other ids are other people's promises, which this route must not show.
     outcome: Outcome | None = None
@@ -152,19 +147,3 @@ async def _read_object(request: AnyRequest) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid("The body must be a JSON object.")
     return value
-
-
-def _parse_wait(text: str | None, seconds_max: float) -> float:
-    if text is None:
-        return 0.0
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if 0 <= seconds <= seconds_max:  # false for a NaN
-        return seconds
-    raise Problem(
-        status=HTTPStatus.BAD_REQUEST,
-        code="invalid_wait",
-        detail=f"wait must be a number of seconds from 0 to {seconds_max:g}.",
-    )

@@ -18,6 +18,9 @@ IdText = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 CLUSTERED: Mapping[str, Any] = {"sqlite_with_rowid": False}
 """Options of a table of short rows: SQLite keeps them in the primary key's own tree."""
 
+NONE: sa.ColumnElement[int] = sa.literal_column("0")
+"""What a search for a part of a text answers that does not find it."""
+
 
 class Dialect(Protocol):
     """How one database wants to be spoken to."""
@@ -48,6 +51,11 @@ class Dialect(Protocol):
 
     def upsert(self, table: sa.Table, *, key: Sequence[str], replace: Sequence[str]) -> sa.Insert:
         """Insert a row, or replace these columns of the row with the same key."""
+
+    def contains(
+        self, text: sa.ColumnElement[Any], part: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[bool]:
+        """Whether a text has another one in it."""
 
     def tables_named(self, parameter: str) -> sa.Select[int]:
         """Count the tables that have the name that a parameter carries."""
@@ -105,6 +113,12 @@ class Sqlite:
         return insert.on_conflict_do_update(
             index_elements=key, set_={name: insert.excluded[name] for name in replace}
         )
+
+    def contains(
+        self, text: sa.ColumnElement[Any], part: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[bool]:
+        """Whether a text has another one in it."""
+        return sa.func.instr(text, part) > NONE
 
     def tables_named(self, parameter: str) -> sa.Select[int]:
         """Count the tables that have the name that a parameter carries."""
@@ -202,6 +216,12 @@ class Postgres:
         insert = postgresql.insert(table).from_select(columns, new)
         key = [column.name for column in table.primary_key.columns]
         return _on_conflict(insert, key=key, replace=replace)
+
+    def contains(
+        self, text: sa.ColumnElement[Any], part: sa.ColumnElement[Any]
+    ) -> sa.ColumnElement[bool]:
+        """Whether a text has another one in it."""
+        return sa.func.strpos(text, part) > NONE
 
     def tables_named(self, parameter: str) -> sa.Select[int]:
         """Count the tables that have the name that a parameter carries and are found by it."""

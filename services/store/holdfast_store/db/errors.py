@@ -1,6 +1,6 @@
 """What a database's refusal means to the engine, and what is wrong with a schema."""
 
-from holdfast_store.storage import SchemaMismatch, StorageError
+from holdfast_store.storage import SchemaMismatch, StorageRefused
 
 __all__ = [
     "SchemaAhead",
@@ -12,8 +12,8 @@ __all__ = [
 ]
 
 
-class UnsupportedDatabase(StorageError):
-    """A database address that this version cannot serve."""
+class UnsupportedDatabase(StorageRefused):
+    """A database, or an address of one, that this version cannot serve."""
 
     code = "unsupported_database"
 

@@ -12,10 +12,12 @@ from functools import partial
 from typing import Any, Final
 
 from holdfast.core.records import Preload, Promise
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.core.working_set import Changes
 from holdfast_store.db import (
     postgres_retention,
     postgres_schema,
+    postgres_searches,
     postgres_statements,
     queues,
     revisions,
@@ -27,7 +29,8 @@ from holdfast_store.db.postgres_connections import Bounds, Connector
 from holdfast_store.db.postgres_lane import PostgresLane
 from holdfast_store.db.postgres_readers import PostgresReaders
 from holdfast_store.db.postgres_session import PostgresSession
-from holdfast_store.db.postgres_wakeups import PostgresWakeups
+from holdfast_store.db.postgres_wakeups import CHANNEL, NOTIFY, PostgresWakeups
+from holdfast_store.db.search_statements import SearchStatements
 from holdfast_store.replicas import FORGOTTEN_MS, LAPSED_MS
 from holdfast_store.storage import (
     Armed,
@@ -39,6 +42,7 @@ from holdfast_store.storage import (
     StorageUnavailable,
     TreePart,
 )
+from holdfast_store.wakeups import EVERYTHING, written
 
 READERS: Final = 2
 """Connections for statistics, beside the one for batches."""
@@ -73,6 +77,7 @@ class PostgresStorage:
         self.clock = DatabaseClock()
         self._statements = statements.build(Postgres())
         self._locking = postgres_statements.build(Postgres())
+        self._searches = SearchStatements(Postgres())
         self._connector = Connector(url, bounds=bounds or Bounds())
         self._readers_max = readers
         self._tells_time = tells_time
@@ -166,10 +171,17 @@ class PostgresStorage:
         return PostgresWakeups(self._connector, store=self.store)
 
     async def exchange(self, groups: str) -> Sequence[str]:
-        """Say what the groups have here; answer what the other stores said that are alive."""
+        """Say what the groups have here; answer what the other stores said that are alive.
+
+        A store that has nothing to do hears the database's clock by this. Without it, members that
+        come from another store might look as if they had been here before they were there.
+        """
 
         async def write_and_read(session: PostgresSession) -> list[str]:
-            await session.fetch(self._locking.replica_save, self.store, groups)
+            asked_ns = self.clock.asks()
+            [(database_ms,)] = await session.fetch(self._locking.replica_save, self.store, groups)
+            if self._tells_time:
+                self.clock.hear(database_ms, asked_ns=asked_ns)
             await session.fetch(self._locking.replicas_forget, FORGOTTEN_MS)
             found = await session.fetch(self._locking.replicas, self.store, LAPSED_MS)
             return [row[0] for row in found]
@@ -177,7 +189,11 @@ class PostgresStorage:
         return await self._open_readers().run(write_and_read)
 
     async def depart(self) -> None:
-        """Take back what was said here: this store ends."""
+        """Take back what was said here: this store ends.
+
+        What it had to tell and could not any more becomes a look at everything, by all others.
+        """
+        await self._read(NOTIFY, CHANNEL, written(self.store, 0, EVERYTHING))
         await self._read(self._locking.replica_leave, self.store)
 
     # Reading
@@ -206,6 +222,33 @@ class PostgresStorage:
         """Count work per group, in the order of their names."""
         states = await self._read(self._statements.queue_states)
         return queues.counted(states, await self._read(self._statements.queue_due, now_ms))
+
+    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+        """List promises, as they read now by the database's clock."""
+
+        async def look(session: PostgresSession) -> PromisePage:
+            at_ms = await self._instant(session, now_ms)
+            return await postgres_searches.promises(session, self._searches, search, now_ms=at_ms)
+
+        return await self._open_readers().run(look)
+
+    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+        """List tasks, as they read now by the database's clock."""
+
+        async def look(session: PostgresSession) -> TaskPage:
+            at_ms = await self._instant(session, now_ms)
+            return await postgres_searches.tasks(
+                session, self._searches, self._statements, search, now_ms=at_ms
+            )
+
+        return await self._open_readers().run(look)
+
+    async def _instant(self, session: PostgresSession, now_ms: int) -> int:
+        """Read the clock before anything else: what was answered before stays true."""
+        if not self._tells_time:
+            return now_ms
+        [(database_ms,)] = await session.fetch(self._locking.clock)
+        return self.clock.hear(database_ms)
 
     # Retention
 

@@ -29,9 +29,23 @@ class DatabaseClock:
             return (self._offset_ns + self._monotonic_ns()) // 1_000_000
         return self._clock()
 
-    def hear(self, database_ms: int) -> int:
-        """Learn what the database's clock says at this moment; answer the instant that it is."""
-        self._offset_ns = database_ms * 1_000_000 - self._monotonic_ns()
+    def asks(self) -> int:
+        """Answer what `hear` wants to know about a question that leaves now."""
+        return self._monotonic_ns()
+
+    def hear(self, database_ms: int, *, asked_ns: int | None = None) -> int:
+        """Learn what the database's clock has said; answer the instant that it is.
+
+        An answer that was long on its way says nothing against what is known: between the question
+        and the answer the clock may have been read at any moment. Two stores, one of which is busy,
+        would otherwise tell different times, and put connections into a wrong order.
+        """
+        read_ns = database_ms * 1_000_000
+        offset_ns = read_ns - self._monotonic_ns()
+        if asked_ns is not None and self._clock is not None:
+            most_ns = read_ns + 1_000_000 - asked_ns
+            offset_ns = min(max(self._offset_ns, offset_ns), most_ns)
+        self._offset_ns = offset_ns
         if self._clock is None:
             self._clock = Clock(wall_ns=self._wall_ns, monotonic_ns=self._monotonic_ns)
         return self._clock()

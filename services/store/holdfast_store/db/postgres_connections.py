@@ -7,8 +7,8 @@ from typing import Any, Final
 import asyncpg
 
 from holdfast_store.db.errors import UnsupportedDatabase
-from holdfast_store.db.postgres_errors import FAILURES, meaning_of
-from holdfast_store.storage import StorageError, StorageUnavailable
+from holdfast_store.db.postgres_errors import FAILURES, is_refusal, meaning_of
+from holdfast_store.storage import StorageError, StorageRefused, StorageUnavailable
 
 VERSION_MIN = 15
 """The oldest major version that the tests run on."""
@@ -75,12 +75,12 @@ class Connector:
         """
         major = connection.get_server_version().major
         if major < VERSION_MIN:
-            raise StorageUnavailable(
+            raise UnsupportedDatabase(
                 f"PostgreSQL {VERSION_MIN} or newer is needed, this is {major}"
             )
         encoding = connection.get_settings().server_encoding
         if encoding != "UTF8":
-            raise StorageUnavailable(
+            raise UnsupportedDatabase(
                 f"the database stores text as {encoding}: create one with the encoding UTF8"
             )
         settings = self._settings()
@@ -109,12 +109,13 @@ class Connector:
 
     def refusal(self, error: BaseException) -> StorageError:
         """Say why the database cannot be reached."""
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) and not isinstance(error, OSError):  # a certificate's
             return UnsupportedDatabase(f"the database address is not understood: {error}")
         meaning = meaning_of(error)
         if isinstance(error, TimeoutError) and not str(error):
             return StorageUnavailable(f"{self.place} does not answer")
-        return StorageUnavailable(f"{self.place}: {meaning}")
+        kind = StorageRefused if is_refusal(error) else StorageUnavailable
+        return kind(f"{self.place}: {meaning}")
 
 
 def place_of(url: str) -> str:

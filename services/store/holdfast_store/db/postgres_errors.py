@@ -47,6 +47,12 @@ _OF_CONNECTION = (
     "0A000",
     "57P",  # shut down, crashed, starting
 )
+_OF_ACCESS = (
+    "28",  # wrong password, or no such user
+    "3D",  # no such database
+    "42501",  # no right to do this
+)
+"""What stays so until somebody changes the address, the account or its rights."""
 _DEFINITE = ("40001", "40P01", "23", "25P02")
 """What, raised by COMMIT, says that the transaction was undone."""
 
@@ -65,6 +71,11 @@ def is_of_connection(error: BaseException) -> bool:
     return isinstance(
         error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError
     )
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server is there, and will say the same the next time."""
+    return state_of(error).startswith(_OF_ACCESS)
 
 
 def tells_that_nothing_was_committed(error: BaseException) -> bool:

@@ -22,6 +22,7 @@ from holdfast_store.db.postgres_connections import Connector
 from holdfast_store.db.postgres_session import PostgresSession
 from holdfast_store.db.postgres_statements import LockingStatements
 from holdfast_store.db.statements import Statements
+from holdfast_store.preloads import NO_CHILDREN, born_without_children
 from holdfast_store.storage import (
     CommitOutcomeUnknown,
     Loaded,
@@ -112,11 +113,14 @@ class PostgresLane:
         rounds = 1 if self._in_transaction else ROUNDS_MAX
 
         def now(database_ms: int) -> int:
-            return self._clock.hear(database_ms) if self._tells_time else now_ms
+            if not self._tells_time:
+                return now_ms
+            return self._clock.hear(database_ms, asked_ns=asked_ns)
 
         also: frozenset[str] = frozenset()
         at_ms = None if self._tells_time else now_ms
         for _ in range(rounds):
+            asked_ns = self._clock.asks()
             async with self._undone_on_failure():
                 session = await self._begun()
                 found = await session.load(plan, at_ms=at_ms, also=also, now=now)
@@ -131,12 +135,14 @@ class PostgresLane:
     ) -> dict[str, Preload]:
         """Save, read preloads, commit."""
         number = next(self._numbers)
+        born = born_without_children(changes).intersection(preload_of)
         async with self._undone_on_failure():
             session = await self._begun()
             if changes:
-                await session.save(changes)
-                await session.fetch(self._locking.mark, self._writer, number)
-            preloads = await session.preload(preload_of, bytes_max=preload_bytes_max)
+                born -= await session.save(changes, writer=self._writer, number=number, born=born)
+            others = [task_id for task_id in preload_of if task_id not in born]
+            preloads = await session.preload(others, bytes_max=preload_bytes_max)
+            preloads |= dict.fromkeys(born, NO_CHILDREN)
         if changes:
             await self._end(session, number)
         else:

@@ -5,7 +5,6 @@ It runs within a transaction that its caller begins and ends; what an error mean
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -13,6 +12,7 @@ import asyncpg
 from holdfast.core.records import Callback, Preload, Promise, PromiseState, Task
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.db import rows
+from holdfast_store.db.postgres_saving import columns_of, joined, parts_of
 from holdfast_store.db.postgres_statements import LockingStatements
 from holdfast_store.db.rows import Row
 from holdfast_store.db.statements import Statements
@@ -98,10 +98,17 @@ class PostgresSession:
         if plan.pids:
             ids.update(await self._column(self._statements.ids_of_pids, list(plan.pids)))
         locked: set[str] = set()
+        locked_at_ms: int | None = None
         if ids or also:
-            locked.update(await self._column(self._locking.lock, list(ids.union(also))))
+            found = await self.fetch(self._locking.lock, list(ids.union(also)))
+            locked_at_ms = found[0][1]
+            locked.update(row[0] for row in found if row[0] is not None)
         picked = await self._pick(plan, at_ms)
         locked |= picked.ids()
+        if locked_at_ms is not None and not locked:
+            # Nothing of what is asked for exists, so there is nothing that anybody could have
+            # changed between the locks and the clock: whoever creates it meanwhile is in our way.
+            return _loaded((), picked, now_ms=now(locked_at_ms))
         ids |= picked.ids()
         found = await self.fetch(self._locking.records, list(ids))
         open_ = _unlocked(found, locked)
@@ -184,28 +191,21 @@ class PostgresSession:
 
     # Saving
 
-    async def save(self, changes: Changes) -> None:
-        """Write all; rows that others refer to come before those that refer."""
+    async def save(
+        self, changes: Changes, *, writer: str, number: int, born: Collection[str]
+    ) -> frozenset[str]:
+        """Write all, and the writer's mark; answer which of those `born` in it have children."""
         texts = self._locking
-        run_each = self.run_each
-        # By id: two that create the same promises wait for each other's, and not in a circle.
-        created = sorted(changes.promises_created, key=attrgetter("id"))
-        await run_each(texts.promise_insert, _each(rows.promise_inserted, created))
-        await run_each(texts.task_insert, rows.tasks_inserted(changes))
-        await run_each(texts.promise_update, _each(rows.promise_updated, changes.promises_updated))
-        await run_each(texts.task_update, _each(rows.task_updated, changes.tasks_updated))
-        await run_each(texts.callback_delete, changes.callbacks_removed)
-        await run_each(
-            texts.callback_save,
-            [(c.awaited, c.awaiter, c.wait_version) for c in changes.callbacks_saved],
-        )
-        await run_each(texts.listeners_delete, [(key,) for key in changes.listeners_cleared])
-        await run_each(texts.listener_save, changes.listeners_added)
-        await run_each(texts.resumes_delete, [(key,) for key in changes.resumes_cleared])
-        await run_each(texts.resume_insert, changes.resumes_added)
-        messages = {(u.address, u.promise_id): u.enqueued_at_ms for u in changes.unblocks}
-        # One row can be replaced once by a statement, and in one order by all who write.
-        await run_each(texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())])
+        before, together = parts_of(changes, texts)
+        for text, gone in before:
+            await self.run_each(text, gone)
+        written = [*(text for text, _ in together), texts.mark]
+        parameters: list[object] = [*columns_of(together), writer, number]
+        if not born:
+            await self.fetch(joined(tuple(written)), *parameters)
+            return frozenset()
+        text = joined((*written, texts.with_children))
+        return frozenset(await self._column(text, *parameters, list(born)))
 
     async def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
         """Read the children of tasks, as far as the byte bound goes: sizes first."""
@@ -227,10 +227,6 @@ class PostgresSession:
             )
             for task_id, of_task in within.items()
         }
-
-
-def _each(write: Callable[[Any], Row], records: Sequence[object]) -> list[Row]:
-    return [write(record) for record in records]
 
 
 # From rows to a working set

@@ -34,7 +34,8 @@ class LockingStatements:
     """Texts for the driver, with the parameters named in each docstring, in that order."""
 
     lock: str
-    """ids → the ids among them, and of their callbacks' awaiters, whose promises exist; waits."""
+    """ids → the ids among them, and of their callbacks' awaiters, whose promises exist; waits.
+    Each with the clock, which is there when no promise is."""
     lock_free: str
     """ids → those whose promises exist and are locked by nobody else."""
     due_promises: str
@@ -75,12 +76,14 @@ class LockingStatements:
     """addresses, promise ids → nothing."""
     unblocks_drop: str
     """before_ms, limit → a row for each message that it deletes, the oldest first."""
+    with_children: str
+    """ids → those that a promise names as its branch or its parent."""
     mark: str
     """writer's id, number of the batch → the number; waits for a transaction that wrote one."""
     last_batch: str
     """writer's id, a number that stands for none → the number of its last batch; waits as well."""
     replica_save: str
-    """store's id, groups → nothing."""
+    """store's id, groups → the clock."""
     replicas: str
     """store's id, span in ms → groups of the other stores that spoke within it."""
     replicas_forget: str
@@ -166,16 +169,17 @@ def build(dialect: Postgres) -> LockingStatements:
         unblocks_lock=text(_unblocks_to(dialect), "addresses", "limit"),
         unblocks_delete=delete(outbox, "address", "promise_id"),
         unblocks_drop=text(_unblocks_delete(_unblocks_before()), "before_ms", "limit"),
+        with_children=text(_with_children(dialect), "ids"),
         mark=text(_mark(dialect, replace=["batch", "seen_at_ms"]), "id", "batch"),
         last_batch=text(_mark(dialect, replace=["seen_at_ms"]), "id", "batch"),
         replica_save=text(_replica_save(dialect), "id", "groups"),
         replicas=text(
             sa.select(replicas.c.groups)
-            .where(replicas.c.id != sa.bindparam("id", type_=sa.Text), _silent(replicas) <= _span())
+            .where(replicas.c.id != sa.bindparam("id", type_=sa.Text), _away(replicas) <= _span())
             .order_by(replicas.c.id),
             *("id", "span_ms"),
         ),
-        replicas_forget=text(sa.delete(replicas).where(_silent(replicas) > _span()), "span_ms"),
+        replicas_forget=text(sa.delete(replicas).where(_away(replicas) > _span()), "span_ms"),
         replica_leave=text(sa.delete(replicas).where(replicas.c.id == sa.bindparam("id")), "id"),
         writers_forget=text(
             sa.delete(writers).where(
@@ -230,12 +234,15 @@ def _clock(timestamp: sa.ColumnElement[Any]) -> sa.ColumnElement[int]:
 def _lock(dialect: Postgres) -> sa.Select[Any]:
     awaiters = sa.select(callbacks.c.awaiter).where(dialect.among(callbacks.c.awaited, "ids"))
     everyone = sa.union(sa.select(dialect.unpacked("ids").c.value), awaiters)
-    return (
+    locked = (
         sa.select(promises.c.id)
         .where(promises.c.id.in_(everyone))
         .order_by(promises.c.id)
         .with_for_update(of=promises)
+        .subquery("locked")
     )
+    clock = sa.select(_clock(sa.func.clock_timestamp()).label("now_ms")).subquery("clock")
+    return sa.select(locked.c.id, clock.c.now_ms).select_from(clock.outerjoin(locked, sa.true()))
 
 
 def _of_tasks(table: sa.FromClause) -> sa.Select[Any]:
@@ -401,6 +408,14 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
     ).select_from(clock.outerjoin(found, sa.true()))
 
 
+def _with_children(dialect: Postgres) -> sa.Select[Any]:
+    new = dialect.unpacked("ids")
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    of_branch = sa.select(one).where(promises.c.branch == new.c.value).correlate(new)
+    of_parent = sa.select(one).where(promises.c.parent == new.c.value).correlate(new)
+    return sa.select(new.c.value).where(sa.or_(of_branch.exists(), of_parent.exists()))
+
+
 # Messages and writers
 
 _UNBLOCK_KEY = (outbox.c.address, outbox.c.promise_id)
@@ -437,14 +452,23 @@ def _unblocks_delete(locked: sa.Select[Any]) -> sa.Executable:
     )
 
 
-def _replica_save(dialect: Postgres) -> sa.Insert:
+def _replica_save(dialect: Postgres) -> sa.Executable:
     row = sa.select(
         sa.bindparam("id", type_=sa.Text),
         _clock(sa.func.clock_timestamp()),
         sa.bindparam("groups", type_=sa.Text),
     )
     columns = ["id", "seen_at_ms", "groups"]
-    return dialect.upsert_rows(replicas, row, columns=columns, replace=columns[1:])
+    saved = dialect.upsert_rows(replicas, row, columns=columns, replace=columns[1:])
+    return saved.returning(replicas.c.seen_at_ms)
+
+
+def _away(table: sa.Table) -> sa.ColumnElement[int]:
+    """Measure from now to when a store has spoken, in either direction.
+
+    Whoever spoke in the future did so before the clock was set back; if it lives, it does again.
+    """
+    return sa.func.abs(_silent(table), type_=sa.BigInteger)
 
 
 def _silent(table: sa.Table) -> sa.ColumnElement[int]:

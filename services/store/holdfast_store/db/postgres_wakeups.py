@@ -6,6 +6,7 @@ nothing and waits for no disk.
 """
 
 import asyncio
+import contextlib
 from typing import Final
 
 import asyncpg
@@ -20,6 +21,8 @@ log = get_logger(__name__)
 
 CHANNEL: Final = "holdfast_wakeups"
 
+NOTIFY: Final = "SELECT pg_notify($1, $2)"
+
 KEEPALIVE_S: Final = 5.0
 """Pause between messages to oneself: what does not come back says that nothing is heard."""
 
@@ -29,6 +32,9 @@ ANSWER_S: Final = 5.0
 PAUSE_S_MIN: Final = 0.05
 PAUSE_S_MAX: Final = 2.0
 """Pauses between attempts to connect, each twice the one before."""
+
+
+_SILENT: Final = "messages to oneself do not arrive: is there a proxy?"
 
 
 class Silent(Exception):
@@ -52,6 +58,7 @@ class PostgresWakeups:
         self._is_up = False
         self._number = 0
         self._came_back = 0
+        self._heard_itself = asyncio.Event()
         self._failures = 0
 
     @property
@@ -88,11 +95,13 @@ class PostgresWakeups:
             heard = read(str(payload))
             if heard.store == self._store:
                 self._came_back = heard.number
+                self._heard_itself.set()
             else:
                 hear(heard.news)
 
         def end(_connection: object) -> None:
             self._wake.set()
+            self._heard_itself.set()
 
         async with asyncio.timeout(ANSWER_S):
             # Nothing is lost with it that is not looked for in any case.
@@ -100,12 +109,22 @@ class PostgresWakeups:
             await connection.add_listener(CHANNEL, receive)
         connection.add_termination_listener(end)
         await self._send(connection)  # others learn of this store, and this one that it hears
+        await self._hear_itself()
         self._is_up = True
         if self._failures:
             log.info("wakeups_resumed", tries=self._failures)
             self._failures = 0
         hear(EVERYTHING)
         await self._serve(connection)
+
+    async def _hear_itself(self) -> None:
+        self._heard_itself.clear()
+        if self._came_back < self._number:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._keepalive_s):
+                    await self._heard_itself.wait()
+        if self._came_back < self._number:
+            raise Silent(_SILENT)
 
     async def _serve(self, connection: asyncpg.Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -116,7 +135,7 @@ class PostgresWakeups:
                     await self._wake.wait()
             except TimeoutError:
                 if self._came_back < awaited:
-                    raise Silent("messages to oneself do not arrive: is there a proxy?") from None
+                    raise Silent(_SILENT) from None
                 check_at, awaited = loop.time() + self._keepalive_s, self._number + 1
                 await self._send(connection)
             self._wake.clear()
@@ -132,7 +151,7 @@ class PostgresWakeups:
         try:
             async with asyncio.timeout(ANSWER_S):
                 message = written(self._store, self._number, news)
-                await connection.execute("SELECT pg_notify($1, $2)", CHANNEL, message)
+                await connection.execute(NOTIFY, CHANNEL, message)
         except BaseException:
             self._pending |= news
             raise

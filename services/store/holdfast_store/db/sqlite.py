@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from holdfast.core.records import Preload, Promise
+from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.core.working_set import Changes
-from holdfast_store.db import queues, sqlite_retention
+from holdfast_store.db import queues, sqlite_retention, sqlite_searches
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.ownership import Ownership
+from holdfast_store.db.search_statements import SearchStatements
 from holdfast_store.db.session import Session
 from holdfast_store.db.sqlite_connections import check_version, connect
 from holdfast_store.db.sqlite_readers import Readers
@@ -65,6 +67,7 @@ class SqliteStorage:
         self._busy_timeout_ms = busy_timeout_ms
         self._readers_max = readers
         self._statements: Statements = build(Sqlite())
+        self._searches = SearchStatements(Sqlite())
         self._turn = asyncio.Lock()
         self._writer = Writer(self._connect, self._statements, self._report)
         self._ownership = Ownership(self._path)
@@ -164,6 +167,20 @@ class SqliteStorage:
         """Count work per group, in the order of their names."""
         return await self._on_reader(
             lambda s: queues.queue_counts(s, self._statements, now_ms=now_ms)
+        )
+
+    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+        """List promises, as they read now."""
+        return await self._on_reader(
+            lambda s: sqlite_searches.promises(s, self._searches, search, now_ms=now_ms)
+        )
+
+    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+        """List tasks, as they read now."""
+        return await self._on_reader(
+            lambda s: sqlite_searches.tasks(
+                s, self._searches, self._statements, search, now_ms=now_ms
+            )
         )
 
     # Retention

@@ -71,6 +71,17 @@ sa.Index(
     postgresql_where=is_root,
 )
 
+# States that few promises have for long, in the order of ids. Steps that were written down when
+# they had ended well, as most are, cost nothing here.
+is_uncommon = promises.c.state != sa.literal_column("'resolved'")
+sa.Index(
+    "promises_states",
+    promises.c.state,
+    promises.c.id,
+    sqlite_where=is_uncommon,
+    postgresql_where=is_uncommon,
+)
+
 tasks = sa.Table(
     "tasks",
     metadata,
@@ -128,6 +139,14 @@ sa.Index(
     "tasks_open",
     tasks.c.group,
     tasks.c.state,
+    sqlite_where=is_open,
+    postgresql_where=is_open,
+)
+
+sa.Index(
+    "tasks_states",
+    tasks.c.state,
+    tasks.c.id,
     sqlite_where=is_open,
     postgresql_where=is_open,
 )

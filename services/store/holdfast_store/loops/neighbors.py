@@ -68,6 +68,7 @@ class Neighbors:
         self._heard_at: float | None = None
         self._settled_at = 0.0
         self._is_calm = False
+        self._is_bereft = False
         self._everything = asyncio.Event()
         engine.has_neighbors = True
         engine.on_news = self._tell
@@ -135,6 +136,10 @@ class Neighbors:
         heard_lately = self._heard_at is not None and now - self._heard_at < LAPSED_MS / 1000
         if len(told) != self._stores:
             log.info("replicas_changed", others=len(told))
+        if len(told) < self._stores:
+            # Whoever died may have committed what it had no time to tell of.
+            self._is_bereft = True
+            self._everything.set()
         self._stores = len(told)
         self._engine.has_neighbors = bool(told) or heard_lately
         self._engine.statistics.learn(replicas.total([replicas.read(each) for each in told]))
@@ -152,8 +157,9 @@ class Neighbors:
         while True:
             await self._sleep()
             self._everything.clear()
-            if not self._engine.has_neighbors:
+            if not (self._engine.has_neighbors or self._is_bereft):
                 continue
+            self._is_bereft = False
             self._looks += 1
             try:
                 groups = await self._storage.queued_groups()

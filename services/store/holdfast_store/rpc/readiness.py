@@ -42,6 +42,10 @@ class Readiness:
         """Learn that a batch failed: look at the database now."""
         self._urgent.set()
 
+    def awaits(self, reason: str) -> None:
+        """Learn before the first look that there is no database yet."""
+        self._reasons = {"database": f"The store waits for its database: {reason}"}
+
     def stop(self) -> None:
         """Be unready for good."""
         self._reasons = {"stop": "The store is stopping."}

@@ -119,8 +119,17 @@ class RpcServer:
         assert self._address is not None, "not started"
         return self._address
 
-    async def start(self, listen: Address) -> None:
-        """Listen; raises `CannotListen`. Health says NOT_SERVING until `set_ready`."""
+    @property
+    def is_listening(self) -> bool:
+        """Whether it has an address."""
+        return self._address is not None
+
+    async def start(self, listen: Address, *, members: bool = True) -> None:
+        """Listen; raises `CannotListen`. Health says NOT_SERVING until `set_ready`.
+
+        Without `members` none may join before `admit_members`.
+        """
+        self._workers.are_admitted = members
         await self.set_ready(False)
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         try:
@@ -130,6 +139,10 @@ class RpcServer:
         await self._server.start()
         self._address = Address(listen.host, port)
         log.info("store_listening", address=str(self._address))
+
+    def admit_members(self) -> None:
+        """Let members join from now on."""
+        self._workers.are_admitted = True
 
     async def set_ready(self, ready: bool) -> None:  # noqa: FBT001 - its only argument, and its name
         """Say over grpc.health.v1 whether calls should be sent here."""

@@ -4,7 +4,7 @@ One transaction for each call. Processes with more to do use `Workers.Connect`, 
 costs a hundredth.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias
@@ -13,9 +13,10 @@ import grpc
 from google.protobuf.message import Message
 
 from holdfast.core.requests import Done, Refusal, Request, Skipped
+from holdfast.core.search import Search
 from holdfast.v1 import promises_pb2, schedules_pb2, tasks_pb2
 from holdfast_store.engine import Engine
-from holdfast_store.rpc import requests
+from holdfast_store.rpc import requests, searches
 from holdfast_store.rpc.answers import write_preload, write_promise, write_task
 from holdfast_store.rpc.errors import Context, abort, message_of
 from holdfast_store.rpc.requests import Malformed
@@ -27,7 +28,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not generic when it ru
 class Stopwatch(Protocol):
     """Learns how long requests took from their arrival to their answer."""
 
-    def requests_took(self, kinds: "list[type[Request]]", seconds: float) -> None:
+    def requests_took(self, kinds: Sequence[type[Request | Search]], seconds: float) -> None:
         """Count requests that were answered together."""
 
 
@@ -39,6 +40,16 @@ class _Operation:
     read: Callable[[Any], Request]
     response: type[Message]
     write: Callable[[Any, Done], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """How one method answers a page; it is no operation and runs in no batch."""
+
+    request: type[Message]
+    read: Callable[[Any], Search]
+    look: Callable[[Engine, Any], Awaitable[Any]]
+    write: Callable[[Any], Message]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +65,22 @@ def operation_handlers(engine: Engine, stopwatch: Stopwatch) -> list[grpc.Generi
     return [
         service(
             name,
-            {
-                method: (
-                    missing(entry.request, entry.what)
-                    if isinstance(entry, _Missing)
-                    else _carried_out(engine, stopwatch, entry)
-                )
-                for method, entry in methods.items()
-            },
+            {method: _served(engine, stopwatch, entry) for method, entry in methods.items()},
         )
         for name, methods in _SERVICES.items()
     ]
+
+
+def _served(
+    engine: Engine, stopwatch: Stopwatch, entry: "_Operation | _Listing | _Missing"
+) -> Handler:
+    match entry:
+        case _Missing():
+            return missing(entry.request, entry.what)
+        case _Listing():
+            return _listed(engine, stopwatch, entry)
+        case _Operation():
+            return _carried_out(engine, stopwatch, entry)
 
 
 def service(name: str, methods: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
@@ -114,6 +130,22 @@ def _carried_out(engine: Engine, stopwatch: Stopwatch, operation: _Operation) ->
         return response
 
     return unary(operation.request, method)
+
+
+def _listed(engine: Engine, stopwatch: Stopwatch, listing: _Listing) -> Handler:
+    async def method(message: Message, context: Context) -> Message:
+        try:
+            search = listing.read(message)
+        except Malformed as flaw:
+            await abort(context, flaw.refusal)
+        started = perf_counter()
+        page = await listing.look(engine, search)
+        stopwatch.requests_took([type(search)], perf_counter() - started)
+        if isinstance(page, Refusal):
+            await abort(context, page)
+        return listing.write(page)
+
+    return unary(listing.request, method)
 
 
 def _promise(response: Any, done: Done) -> None:  # noqa: ANN401 - any answer with a promise
@@ -172,7 +204,7 @@ def _nothing(_response: Message, _done: Done) -> None:
     """Leave an answer that has nothing to say."""
 
 
-_SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Missing]]] = {
+_SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Listing | _Missing]]] = {
     "holdfast.v1.Promises": {
         "Get": _Operation(
             promises_pb2.PromisesGetRequest,
@@ -204,7 +236,12 @@ _SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Missing]]] = {
             promises_pb2.PromisesRegisterListenerResponse,
             _promise,
         ),
-        "Search": _Missing(promises_pb2.PromisesSearchRequest, "searching promises"),
+        "Search": _Listing(
+            promises_pb2.PromisesSearchRequest,
+            searches.promise_search_of,
+            lambda engine, search: engine.searching.promises(search),
+            searches.promises_found,
+        ),
     },
     "holdfast.v1.Tasks": {
         "Get": _Operation(
@@ -264,7 +301,12 @@ _SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Missing]]] = {
             tasks_pb2.TasksContinueResponse,
             _nothing,
         ),
-        "Search": _Missing(tasks_pb2.TasksSearchRequest, "searching tasks"),
+        "Search": _Listing(
+            tasks_pb2.TasksSearchRequest,
+            searches.task_search_of,
+            lambda engine, search: engine.searching.tasks(search),
+            searches.tasks_found,
+        ),
     },
     "holdfast.v1.Schedules": {
         "Get": _Missing(schedules_pb2.SchedulesGetRequest, "reading schedules"),

@@ -45,6 +45,9 @@ class Workers:
         self._stopwatch = stopwatch
         self._streams: set[MemberStream] = set()
         self._draining = False
+        self.are_admitted = True
+        """Whether members may join: not before the database has told the time, by which
+        connections have their age."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -83,6 +86,8 @@ class Workers:
         message, member = await self._introduced(context)
         if self._draining:
             await abort(context, STOPPING)
+        if not self.are_admitted:
+            await abort(context, _STARTING)
         if len(self._streams) >= self._members_max:
             await abort(context, _too_many_members(self._members_max))
         stream = MemberStream(
@@ -185,6 +190,13 @@ async def _read(stream: MemberStream, context: Context) -> None:
 
 _NO_MESSAGE: Final = Refusal(
     status=400, code="invalid_message", message="a message of the stream is no ConnectRequest"
+)
+
+
+_STARTING: Final = Refusal(
+    status=503,
+    code="database_unavailable",
+    message="the store has started and waits for its database",
 )
 
 

@@ -1,0 +1,108 @@
+"""Listings of promises and tasks: filters, pages, and what belongs on them (§2.9, §3.6).
+
+A listing changes nothing and locks nothing, so it is no operation of a chain. Its pages go on
+behind an id, whatever was created, settled or deleted meanwhile: what exists all the time comes
+exactly once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from holdfast.core.ids import bytes_of
+from holdfast.core.limits import SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, TAGS_MAX
+from holdfast.core.records import Promise, PromiseState, Task, TaskState, project, view
+from holdfast.core.requests import Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseSearch:
+    """Filters of a listing of promises; all given ones must match, as the records read now."""
+
+    state: PromiseState | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    limit: int = SEARCH_LIMIT_DEFAULT
+    cursor: str = ""
+    """Position after which to go on: any text, compared in the byte order of UTF-8."""
+
+    @property
+    def behind(self) -> str:
+        """The position as a database takes it."""
+        return _without_nul(self.cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSearch:
+    """Filters of a listing of tasks; the state is that of the view, not the stored one."""
+
+    state: TaskState | None = None
+    limit: int = SEARCH_LIMIT_DEFAULT
+    cursor: str = ""
+
+    @property
+    def behind(self) -> str:
+        """The position as a database takes it."""
+        return _without_nul(self.cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisePage:
+    """Projected records in the byte order of their ids."""
+
+    promises: Sequence[Promise] = ()
+    cursor: str | None = None
+    """Where to go on; only when more match."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskPage:
+    """Views in the byte order of their ids."""
+
+    tasks: Sequence[Task] = ()
+    cursor: str | None = None
+
+
+Search: TypeAlias = PromiseSearch | TaskSearch
+
+
+def flaw_of_search(search: Search) -> Refusal | None:
+    """Name the first flaw of a search, with its field and limit, or answer `None`."""
+    if not 1 <= search.limit <= SEARCH_LIMIT_MAX:
+        message = f"limit must be from 1 to {SEARCH_LIMIT_MAX}, it is {search.limit}"
+        return Refusal(status=400, code="out_of_range", message=message)
+    tags = search.tags if isinstance(search, PromiseSearch) else {}
+    if len(tags) > TAGS_MAX:
+        message = f"tags must be at most {TAGS_MAX}, they are {len(tags)}"
+        return Refusal(status=400, code="too_many_tags", message=message)
+    flaw = _flaw_of(search.cursor, tags)
+    return None if flaw is None else Refusal(status=400, code="invalid_text", message=flaw)
+
+
+def _flaw_of(cursor: str, tags: Mapping[str, str]) -> str | None:
+    joined = "".join((*tags, *tags.values()))
+    for text, name in ((cursor, "cursor"), (joined, "tags")):
+        try:
+            bytes_of(text)
+        except UnicodeEncodeError:
+            return f"{name} must be valid Unicode: it contains a lone surrogate"
+    return "tags must not contain NUL" if "\0" in joined else None
+
+
+def _without_nul(cursor: str) -> str:
+    """Cut a position at its first NUL: no id has one, so that the same ids lie behind it."""
+    return cursor.partition("\0")[0]
+
+
+def promise_shown(search: PromiseSearch, promise: Promise, now_ms: int) -> Promise | None:
+    """Answer how a promise reads now if it belongs on the listing."""
+    tags = promise.tags
+    if any(tags.get(name) != text for name, text in search.tags.items()):
+        return None
+    seen = project(promise, now_ms)
+    return seen if search.state in (None, seen.state) else None
+
+
+def task_shown(search: TaskSearch, task: Task, promise: Promise, now_ms: int) -> Task | None:
+    """Answer how a task reads now if it belongs on the listing."""
+    seen = view(task, promise, now_ms)
+    return seen if search.state in (None, seen.state) else None

@@ -1,0 +1,111 @@
+"""Worker groups over REST: how much work waits for each, and who there is to do it."""
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from litestar import Router, get
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from holdfast_gateway.errors import Problem
+from holdfast_gateway.gateway import Gateway, Groups
+from holdfast_gateway.openapi import problems
+from holdfast_gateway.paths import id_from_path
+
+if TYPE_CHECKING:  # as in the gateway's own module
+    from holdfast.rpc.admin import ConnectedMember, Queue
+
+_NOWHERE: Final = "This program has its store inside; only a gateway of a store process can tell."
+
+
+class GroupBody(msgspec.Struct, rename="camel"):
+    """The work of a group: `due` may run now, `halted` waits for a person."""
+
+    name: str
+    due: int
+    running: int
+    suspended: int
+    halted: int
+    oldest_due_age_ms: int
+    members: int
+    free_credits: int
+
+
+class MemberBody(msgspec.Struct, rename="camel"):
+    """A process that is connected to the store process that was asked."""
+
+    pid: str
+    groups: list[str]
+    free_credits: int
+    held: int
+    connected_at_ms: int
+
+
+class GroupListBody(msgspec.Struct, rename="camel"):
+    """Groups that have work or members."""
+
+    groups: list[GroupBody]
+
+
+class MemberListBody(msgspec.Struct, rename="camel"):
+    """Members of a group; of several stores, those of the one that was asked."""
+
+    members: list[MemberBody]
+
+
+@get("/", summary="List groups and their work", responses=problems(501, 503))
+async def list_groups(gateway: NamedDependency[Gateway]) -> GroupListBody:
+    """Tell how much work waits for each, at most a second ago."""
+    return GroupListBody(groups=[_group(each) for each in await _asked(gateway).get_queues()])
+
+
+@get("/{name:str}", summary="Tell of one group", responses=problems(400, 501, 503))
+async def get_group(name: FromPath[str], gateway: NamedDependency[Gateway]) -> GroupBody:
+    """Tell how much work waits for it; one that nobody knows has none."""
+    [queue] = await _asked(gateway).get_queues([id_from_path(name)])
+    return _group(queue)
+
+
+@get("/{name:str}/members", summary="List the members of a group", responses=problems(501, 503))
+async def list_members(name: FromPath[str], gateway: NamedDependency[Gateway]) -> MemberListBody:
+    """Tell who is connected."""
+    wanted = id_from_path(name)
+    members = await _asked(gateway).list_members()
+    return MemberListBody(members=[_member(each) for each in members if wanted in each.groups])
+
+
+def routes() -> Router:
+    """Return the routes."""
+    return Router(
+        "/v1/groups", route_handlers=[list_groups, get_group, list_members], tags=["groups"]
+    )
+
+
+def _asked(gateway: Gateway) -> Groups:
+    if gateway.groups is None:
+        raise Problem(status=HTTPStatus.NOT_IMPLEMENTED, code="not_supported", detail=_NOWHERE)
+    return gateway.groups
+
+
+def _group(queue: "Queue") -> GroupBody:
+    return GroupBody(
+        name=queue.group,
+        due=queue.due,
+        running=queue.running,
+        suspended=queue.suspended,
+        halted=queue.halted,
+        oldest_due_age_ms=queue.oldest_due_age_ms,
+        members=queue.members,
+        free_credits=queue.free_credits,
+    )
+
+
+def _member(member: "ConnectedMember") -> MemberBody:
+    return MemberBody(
+        pid=member.pid,
+        groups=list(member.groups),
+        free_credits=member.credits,
+        held=member.held,
+        connected_at_ms=member.connected_at_ms,
+    )

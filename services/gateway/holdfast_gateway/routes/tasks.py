@@ -1,0 +1,112 @@
+"""Tasks over REST: read and list them, stop one, let it go on."""
+
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import msgspec
+from litestar import Router, get, post
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, QueryParameter
+
+from holdfast_gateway.bodies import AnyRequest, convert, read_json
+from holdfast_gateway.errors import PROBLEM_JSON
+from holdfast_gateway.gateway import Gateway
+from holdfast_gateway.openapi import ProblemDocument, json_body, problems
+from holdfast_gateway.paths import id_of
+from holdfast_gateway.records import TaskBody, TaskPageBody, cursor_of, task_body
+from holdfast_gateway.routes.listing import Cursor, Limit, State, parse_limit
+
+_READ: Final = (
+    "The id is that of its promise, percent-encoded; one with a slash may also be given as `-` and"
+    " `?id=`."
+)
+Id = Annotated[
+    str | None,
+    QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
+]
+_CONFLICT: Final = {
+    409: ResponseSpec(
+        ProblemDocument,
+        description="The task is in a state in which that cannot be done; nothing was changed.",
+        media_type=PROBLEM_JSON,
+        generate_examples=False,
+    )
+}
+
+
+class Halt(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Why a task is stopped, for whoever looks later."""
+
+    reason: str | None = None
+
+
+@get("/", summary="List tasks", responses=problems(400, 501, 503))
+async def list_tasks(
+    gateway: NamedDependency[Gateway],
+    in_state: State = None,
+    limit: Limit = None,
+    cursor: Cursor = None,
+) -> TaskPageBody:
+    """List those in a state, or all, in the byte order of their ids."""
+    page = await gateway.resonate.tasks.search(
+        state=in_state, limit=parse_limit(limit), cursor=cursor
+    )
+    found = [task_body(task) for task in page.tasks]
+    return TaskPageBody(tasks=found, cursor=cursor_of(page.cursor))
+
+
+@get("/{task_id:str}", summary="Read a task", description=_READ, responses=problems(400, 404, 503))
+async def get_task(
+    request: AnyRequest,
+    task_id: FromPath[str],
+    gateway: NamedDependency[Gateway],
+    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+) -> TaskBody:
+    """Read it as it is now."""
+    return task_body(await gateway.resonate.tasks.get(id_of(request, task_id)))
+
+
+@post(
+    "/{task_id:str}/halt",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Halt a task",
+    description="It is given to nobody until it is continued; to halt it again does nothing. "
+    + _READ,
+    operation_class=json_body(Halt, is_required=False),
+    responses={**problems(400, 404, 413, 415, 503), **_CONFLICT},
+)
+async def halt_task(
+    request: AnyRequest,
+    task_id: FromPath[str],
+    gateway: NamedDependency[Gateway],
+    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+) -> None:
+    """Stop it; whoever runs it now stops at its next write."""
+    body = await read_json(request)
+    reason = None if body is None else convert(body, Halt).reason
+    await gateway.resonate.tasks.halt(id_of(request, task_id), reason)
+
+
+@post(
+    "/{task_id:str}/continue",
+    status_code=HTTPStatus.NO_CONTENT,
+    summary="Continue a halted task",
+    description=_READ,
+    responses={**problems(400, 404, 503), **_CONFLICT},
+)
+async def continue_task(
+    request: AnyRequest,
+    task_id: FromPath[str],
+    gateway: NamedDependency[Gateway],
+    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+) -> None:
+    """Let it go on; one that is not halted is left as it is, with 409."""
+    await gateway.resonate.tasks.continue_(id_of(request, task_id))
+
+
+def routes() -> Router:
+    """Return the routes."""
+    return Router(
+        "/v1/tasks", route_handlers=[list_tasks, get_task, halt_task, continue_task], tags=["tasks"]
+    )

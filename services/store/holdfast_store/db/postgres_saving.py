@@ -1,0 +1,92 @@
+"""What a batch writes to PostgreSQL, in one statement: each one more is a way there and back.
+
+Under little load most of a transaction's time is spent between its statements. So everything is
+written together, by a text that is put together of what there is to write and prepared like any
+other. A batch of one operation and one of a thousand have the same.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final
+
+from holdfast.core.working_set import Changes
+from holdfast_store.db import rows
+from holdfast_store.db.postgres_statements import LockingStatements
+from holdfast_store.db.rows import Row
+
+Part = tuple[str, Sequence[Row]]
+"""A statement that writes all rows of a kind, and the rows."""
+
+TEXTS_MAX: Final = 1_000
+"""Combinations that are kept; there are a few dozen under any one load."""
+
+_PARAMETER: Final = re.compile(r"\$(\d+)")
+
+
+def parts_of(changes: Changes, texts: LockingStatements) -> tuple[list[Part], list[Part]]:
+    """List what must be deleted first, and what is written together.
+
+    A statement does not see what its own parts do: what deletes rows that another part may write
+    again goes before it.
+    """
+    cleared: Sequence[Part] = (
+        (texts.callback_delete, changes.callbacks_removed),
+        (texts.listeners_delete, [(key,) for key in changes.listeners_cleared]),
+        (texts.resumes_delete, [(key,) for key in changes.resumes_cleared]),
+    )
+    callbacks = [(c.awaited, c.awaiter, c.wait_version) for c in changes.callbacks_saved]
+    saved: Sequence[Part] = (
+        (texts.callback_save, callbacks),
+        (texts.listener_save, changes.listeners_added),
+        (texts.resume_insert, changes.resumes_added),
+    )
+    pairs = list(zip(cleared, saved, strict=True))
+    before = [gone for gone, new in pairs if gone[1] and new[1]]
+    # By id: two that create the same promises wait for each other's, and not in a circle.
+    created = sorted(changes.promises_created, key=attrgetter("id"))
+    messages = {(u.address, u.promise_id): u.enqueued_at_ms for u in changes.unblocks}
+    together = [
+        (texts.promise_insert, _each(rows.promise_inserted, created)),
+        (texts.task_insert, rows.tasks_inserted(changes)),
+        (texts.promise_update, _each(rows.promise_updated, changes.promises_updated)),
+        (texts.task_update, _each(rows.task_updated, changes.tasks_updated)),
+        *(gone for gone, new in pairs if not new[1]),
+        *saved,
+        # One row can be replaced once by a statement, and in one order by all who write.
+        (texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())]),
+    ]
+    return before, [part for part in together if part[1]]
+
+
+def _each(write: Callable[[Any], Row], records: Sequence[object]) -> list[Row]:
+    return [write(record) for record in records]
+
+
+def columns_of(parts: Sequence[Part]) -> list[Row]:
+    """Turn the rows of all parts into one parameter for each column."""
+    return [column for _, rows_ in parts for column in zip(*rows_, strict=True)]
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def joined(texts: Sequence[str]) -> str:
+    """Make one statement of several, with all their parameters in order; the last one answers.
+
+    PostgreSQL carries out parts that nobody refers to from the last to the first. They stand in
+    reverse, so that all who write wait for each other in the same order, the one of `texts`.
+    """
+    numbered = []
+    given = 0
+    for text in texts:
+        numbered.append(_renumbered(text, by=given))
+        given += max((int(number) for number in _PARAMETER.findall(text)), default=0)
+    *parts, answer = numbered
+    if not parts:
+        return answer
+    named = [f"part_{number} AS ({part})" for number, part in enumerate(parts)]
+    return f"WITH {', '.join(reversed(named))} {answer}"
+
+
+def _renumbered(text: str, *, by: int) -> str:
+    return _PARAMETER.sub(lambda found: f"${int(found[1]) + by}", text)
