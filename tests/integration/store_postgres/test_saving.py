@@ -139,3 +139,36 @@ async def test_parts_that_are_joined_still_find_their_rows_by_an_index(postgres_
 def test_the_longest_text_is_kept_by_the_driver() -> None:
     """It plans what is longer than this anew at each run."""
     assert len(joined(ALL)) < 15 * 1024
+
+
+async def test_what_waits_for_something_due_is_locked_before_anything_is_read(
+    storage: PostgresStorage, postgres_url: str
+) -> None:
+    """Reading it again once it is locked would cost a sweep as much as reading it."""
+    query(postgres_url, FILL)
+    query(postgres_url, "UPDATE promises SET armed_at_ms = 5 WHERE id = 'c'")
+    texts: list[str] = []
+    storage.on_statement = texts.append
+
+    async with storage.transaction() as transaction:
+        loaded = await transaction.load(Plan(due_max=10), now_ms=9)
+
+    found = [loaded.working_set.promise(promise_id) for promise_id in ("a", "b", "c")]
+    assert None not in found
+    assert texts.count(TEXTS.records) == 1
+    assert TEXTS.lock_awaiters in texts
+
+
+async def test_nobody_is_looked_for_who_waits_for_nothing_due(
+    storage: PostgresStorage, postgres_url: str
+) -> None:
+    query(postgres_url, FILL)
+    query(postgres_url, "UPDATE promises SET armed_at_ms = 5 WHERE id = 'a'")
+    texts: list[str] = []
+    storage.on_statement = texts.append
+
+    async with storage.transaction() as transaction:
+        loaded = await transaction.load(Plan(due_max=10), now_ms=9)
+
+    assert loaded.working_set.promise("a") is not None
+    assert TEXTS.lock_awaiters not in texts

@@ -37,6 +37,7 @@ class _Picked:
     """What the clock and the queues add to a batch; nobody else has it."""
 
     due_promises: list[str] = field(default_factory=list)
+    awaited: list[str] = field(default_factory=list)
     due_tasks: list[str] = field(default_factory=list)
     queued: list[str] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
@@ -110,9 +111,11 @@ class PostgresSession:
             # changed between the locks and the clock: whoever creates it meanwhile is in our way.
             return _loaded((), picked, now_ms=now(locked_at_ms))
         ids |= picked.ids()
+        if picked.awaited:
+            locked.update(await self._column(self._locking.lock_awaiters, picked.awaited))
         found = await self.fetch(self._locking.records, list(ids))
         open_ = _unlocked(found, locked)
-        if open_:
+        if open_ and not picked.awaited:
             # Awaiters of what was picked, or of a callback younger than the locks. They are not
             # waited for: whoever has them may wait for what is locked here.
             locked.update(await self._column(self._locking.lock_free, list(open_)))
@@ -129,12 +132,14 @@ class PostgresSession:
             limit = plan.due_max + len(plan.due_skip)
             skip = frozenset(plan.due_skip)
 
-            async def due(text: str) -> list[str]:
-                found = await self._column(text, at_ms, limit)
-                return [each for each in found if each not in skip][: plan.due_max]
+            async def due(text: str) -> list[Any]:
+                found = await self.fetch(text, at_ms, limit)
+                return [row for row in found if row[0] not in skip][: plan.due_max]
 
-            picked.due_promises = await due(locking.due_promises)
-            picked.due_tasks = await due(locking.due_tasks)
+            promises = await due(locking.due_promises)
+            picked.due_promises = [row[0] for row in promises]
+            picked.awaited = [promise_id for promise_id, is_awaited in promises if is_awaited]
+            picked.due_tasks = [row[0] for row in await due(locking.due_tasks)]
         ends: list[tuple[str, int, str, int]] = []
         if plan.queued:
             limits = dict(plan.queued)

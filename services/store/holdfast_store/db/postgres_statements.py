@@ -38,8 +38,11 @@ class LockingStatements:
     Each with the clock, which is there when no promise is."""
     lock_free: str
     """ids → those whose promises exist and are locked by nobody else."""
+    lock_awaiters: str
+    """ids → the awaiters of these, of those that nobody has locked."""
     due_promises: str
-    """now_ms or nothing, limit → ids that nobody has locked, earliest deadline first."""
+    """now_ms or nothing, limit → ids that nobody has locked, earliest deadline first, and whether
+    anybody awaits them."""
     due_tasks: str
     """now_ms or nothing, limit → ids that nobody has locked, earliest due first."""
     queued_tasks: str
@@ -137,7 +140,8 @@ def build(dialect: Postgres) -> LockingStatements:
             .with_for_update(skip_locked=True),
             "ids",
         ),
-        due_promises=text(_due(promises.c.armed_at_ms, sa.select(promises.c.id)), "now", "limit"),
+        lock_awaiters=text(_lock_awaiters(dialect), "ids"),
+        due_promises=text(_due(promises.c.armed_at_ms, _awaited_or_not()), "now", "limit"),
         due_tasks=text(_due(tasks.c.due_at_ms, _of_tasks(tasks)), "now", "limit"),
         queued_tasks=text(_queued_tasks(dialect), "groups", "limit"),
         queued_behind=text(_queued_behind(), "group", "queued_at_ms", "id", "limit"),
@@ -243,6 +247,22 @@ def _lock(dialect: Postgres) -> sa.Select[Any]:
     )
     clock = sa.select(_clock(sa.func.clock_timestamp()).label("now_ms")).subquery("clock")
     return sa.select(locked.c.id, clock.c.now_ms).select_from(clock.outerjoin(locked, sa.true()))
+
+
+def _lock_awaiters(dialect: Postgres) -> sa.Select[Any]:
+    awaiters = sa.select(callbacks.c.awaiter).where(dialect.among(callbacks.c.awaited, "ids"))
+    return (
+        sa.select(promises.c.id)
+        .where(promises.c.id.in_(awaiters))
+        .order_by(promises.c.id)
+        .with_for_update(of=promises, skip_locked=True)
+    )
+
+
+def _awaited_or_not() -> sa.Select[Any]:
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    awaiters = sa.select(one).where(callbacks.c.awaited == promises.c.id).correlate(promises)
+    return sa.select(promises.c.id, awaiters.exists())
 
 
 def _of_tasks(table: sa.FromClause) -> sa.Select[Any]:
