@@ -1,6 +1,6 @@
 """The batch engine: requests that arrive while a transaction runs form the next batch.
 
-A batch is one load per table, pure decisions in order, one save per table and kind, one commit;
+A batch is one load, pure decisions in order, one save, one commit, each set-based;
 answers and messages go out after the commit. Due work, waiting tasks and lost leases ride in the
 same batches. Nothing here knows a database, a protocol or a rule.
 """
