@@ -1,6 +1,5 @@
 """What operators ask a store: queues and members, over plain unary calls."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import grpc
 
+from holdfast.rpc.asking import Asking
 from holdfast.rpc.dialing import Dialer, Line
 from holdfast.rpc.endpoints import credentials_of, parse_endpoints
 from holdfast.rpc.errors import error_of_call
@@ -18,9 +18,6 @@ if TYPE_CHECKING:  # the stubs know it, the generated code does not
     from holdfast.v1.admin_pb2_grpc import AdminAsyncStub
 
 TIMEOUT_S: Final = 5.0
-
-ATTEMPTS_MAX: Final = 3
-"""Stores that one question is put to, while each of them goes away with it."""
 
 _T = TypeVar("_T")
 
@@ -63,10 +60,8 @@ class Admin:
 
     def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self._metadata = credentials_of(token)
-        self._dialer = Dialer(parse_endpoints(url), metadata=self._metadata)
+        self._asking = Asking(Dialer(parse_endpoints(url), metadata=self._metadata))
         self._timeout_s = timeout_s
-        self._line: Line | None = None
-        self._dialing = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,9 +76,7 @@ class Admin:
 
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
-        line, self._line = self._line, None
-        if line is not None:
-            await line.channel.close()
+        await self._asking.close()
 
     async def get_queues(self, groups: Sequence[str] = ()) -> list[Queue]:
         """Read the queues of the named groups, zeros included, or of all that have work."""
@@ -116,38 +109,19 @@ class Admin:
         Ends only by an error: `ServerUnavailable` when the store went away. Watch again then.
         """
         request = pb.AdminWatchQueuesRequest(groups=groups, interval_ms=interval_ms)
-        line = await self._connect()
+        line = await self._asking.connect()
         call = _stub(line).WatchQueues(request, metadata=self._metadata)
         try:
             async for response in call:
                 yield [_queue(queue) for queue in response.queues]
         except grpc.aio.AioRpcError as error:
-            await self._turn_away(line, error)
+            await self._asking.turn_away(line, error)
             raise error_of_call(error, where=str(line.address)) from error
         finally:
             call.cancel()
 
     async def _ask(self, call: "Callable[[AdminAsyncStub], Awaitable[_T]]") -> _T:
-        """Put a question to a store; when it is away, to another one."""
-        for left in reversed(range(ATTEMPTS_MAX)):
-            line = await self._connect()
-            try:
-                return await call(_stub(line))
-            except grpc.aio.AioRpcError as error:
-                await self._turn_away(line, error)
-                if not left or error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    raise error_of_call(error, where=str(line.address)) from error
-        raise AssertionError("there is at least one attempt")
-
-    async def _connect(self) -> Line:
-        async with self._dialing:  # those who come meanwhile share what is found
-            if self._line is None:
-                self._line = await self._dialer.dial()
-            return self._line
-
-    async def _turn_away(self, line: Line, error: grpc.aio.AioRpcError) -> None:
-        if error.code() is grpc.StatusCode.UNAVAILABLE and self._line is line:
-            await self.close()
+        return await self._asking.ask(lambda line: call(_stub(line)))
 
 
 def _stub(line: Line) -> "AdminAsyncStub":

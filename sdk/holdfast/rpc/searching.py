@@ -1,16 +1,12 @@
 """Listings of a remote store, over plain unary calls beside the stream of operations."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final, TypeVar
-
-import grpc
+from typing import TYPE_CHECKING, Final
 
 from holdfast.core.records import PromiseState, TaskState
 from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.rpc.answers import promise_of, task_of
+from holdfast.rpc.asking import Asking
 from holdfast.rpc.dialing import Dialer, Line
-from holdfast.rpc.errors import error_of_call
 from holdfast.v1 import common_pb2, promises_pb2, tasks_pb2
 from holdfast.v1.promises_pb2_grpc import PromisesStub
 from holdfast.v1.tasks_pb2_grpc import TasksStub
@@ -18,9 +14,6 @@ from holdfast.v1.tasks_pb2_grpc import TasksStub
 if TYPE_CHECKING:  # the stubs know them, the generated code does not
     from holdfast.v1.promises_pb2_grpc import PromisesAsyncStub
     from holdfast.v1.tasks_pb2_grpc import TasksAsyncStub
-
-ATTEMPTS_MAX: Final = 3
-"""Stores that one question is put to, while each of them goes away with it."""
 
 _PROMISE_STATES: Final = {
     None: common_pb2.PROMISE_STATE_UNSPECIFIED,
@@ -38,23 +31,20 @@ _TASK_STATES: Final = {
     TaskState.HALTED: common_pb2.TASK_STATE_HALTED,
     TaskState.FULFILLED: common_pb2.TASK_STATE_FULFILLED,
 }
-_T = TypeVar("_T")
 
 
 class Searching:
     """Asks any store that answers, and another one when that goes away.
 
-    Listings change nothing, so that asking again does no harm. Raises the library's errors.
+    Raises the library's errors.
     """
 
     def __init__(
         self, dialer: Dialer, *, metadata: tuple[tuple[str, str], ...], timeout_s: float
     ) -> None:
-        self._dialer = dialer
+        self._asking = Asking(dialer)
         self._metadata = metadata
         self._timeout_s = timeout_s
-        self._line: Line | None = None
-        self._dialing = asyncio.Lock()
 
     async def promises(self, search: PromiseSearch) -> PromisePage:
         """List promises."""
@@ -71,7 +61,7 @@ class Searching:
             promises = tuple(promise_of(each) for each in found.promises)
             return PromisePage(promises=promises, cursor=found.cursor or None)
 
-        return await self._ask(call)
+        return await self._asking.ask(call)
 
     async def tasks(self, search: TaskSearch) -> TaskPage:
         """List tasks; of their resumes only the number is known."""
@@ -85,29 +75,8 @@ class Searching:
             tasks = tuple(task_of(each, None) for each in found.tasks)
             return TaskPage(tasks=tasks, cursor=found.cursor or None)
 
-        return await self._ask(call)
+        return await self._asking.ask(call)
 
     async def close(self) -> None:
         """Disconnect; calls under way fail."""
-        line, self._line = self._line, None
-        if line is not None:
-            await line.channel.close()
-
-    async def _ask(self, call: Callable[[Line], Awaitable[_T]]) -> _T:
-        for left in reversed(range(ATTEMPTS_MAX)):
-            line = await self._connect()
-            try:
-                return await call(line)
-            except grpc.aio.AioRpcError as error:
-                is_away = error.code() is grpc.StatusCode.UNAVAILABLE
-                if is_away and self._line is line:
-                    await self.close()
-                if not left or not is_away:
-                    raise error_of_call(error, where=str(line.address)) from error
-        raise AssertionError("there is at least one attempt")
-
-    async def _connect(self) -> Line:
-        async with self._dialing:  # those who come meanwhile share what is found
-            if self._line is None:
-                self._line = await self._dialer.dial()
-            return self._line
+        await self._asking.close()
