@@ -3,6 +3,7 @@
 Bodies begin bodies of every kind, so that a driver is given the whole (`Bodies`) from outside.
 """
 
+import asyncio
 from typing import Any, NoReturn, Protocol
 
 from holdfast.commands import Command, DurableFuture, LocalCall
@@ -42,3 +43,16 @@ def check_panic(run: Execution) -> None:
     """Halt the task if the body has given up, whatever it caught."""
     if run.panicked is not None:
         halt(run, run.panicked)
+
+
+def cancelled_inside(run: Execution, error: asyncio.CancelledError, *, body: str) -> RuntimeError:
+    """Answer as what a body failed that was cancelled by something of its own.
+
+    A cancellation that came from outside, or with the end of the run, is raised again.
+    """
+    task = asyncio.current_task()
+    if run.ending or (task is not None and task.cancelling()):
+        raise error
+    failure = RuntimeError(f"the {body} was cancelled from inside")
+    failure.__cause__ = error
+    return failure

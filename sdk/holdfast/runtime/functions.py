@@ -16,7 +16,7 @@ from holdfast.errors import NonDeterminism
 from holdfast.frame import Frame
 from holdfast.registry import Kind
 from holdfast.runtime import children, driver
-from holdfast.runtime.bodies import PROGRAMMING_ERRORS, Bodies, halt
+from holdfast.runtime.bodies import PROGRAMMING_ERRORS, Bodies, cancelled_inside, halt
 from holdfast.runtime.coroutines import Body
 from holdfast.runtime.execution import Execution
 from holdfast.runtime.steps import Enter, counted, enter_step, run_step, settle
@@ -36,12 +36,7 @@ async def drive(
     except Exception as error:  # noqa: BLE001 - whatever a workflow raises is its outcome
         return None, error
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if run.ending or (task is not None and task.cancelling()):
-            raise
-        failure = RuntimeError("the workflow was cancelled from inside")
-        failure.__cause__ = error
-        return None, failure
+        return None, cancelled_inside(run, error, body="workflow")
 
 
 def enter_of(kind: Kind) -> Enter:

@@ -31,6 +31,7 @@ from holdfast.meter import StepEnd, counted_name
 from holdfast.registry import Function, Kind
 from holdfast.retry import WORKFLOW_DEFAULT, RetryPolicy, is_retryable
 from holdfast.runtime import children
+from holdfast.runtime.bodies import cancelled_inside
 from holdfast.runtime.execution import OPTIMISM_MARGIN_MS, Execution
 from holdfast.runtime.threads import NotBegun
 from holdfast.runtime.waits import Ended
@@ -208,12 +209,7 @@ async def _attempt(
     except Exception as error:  # noqa: BLE001 - whatever a step raises is its outcome
         return None, error
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if run.ending or (task is not None and task.cancelling()):
-            raise
-        failure = RuntimeError("the step was cancelled from inside")
-        failure.__cause__ = error
-        return None, failure
+        return None, cancelled_inside(run, error, body="step")
     if run.observer is not None:
         run.observe("after_step_body", step_id)
     return value, None
