@@ -12,8 +12,9 @@ from msgspec import Meta
 
 from holdfast.errors import PromiseNotFound
 from holdfast_gateway.bodies import AnyRequest, convert, read_json
+from holdfast_gateway.examples import JOB_ID
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.outcomes import is_settled_from_outside
 from holdfast_gateway.paths import id_from_path
 from holdfast_gateway.signatures import check_signature
@@ -44,8 +45,15 @@ class Notice(msgspec.Struct, rename="camel"):
     status_code=HTTPStatus.NO_CONTENT,
     summary="Settle a promise that a workflow waits for",
     description="The first answer counts; later ones are answered alike and change nothing.",
-    operation_class=json_body(Approval, Notice),
-    responses=problems(400, 401, 404, 413, 415, 503),
+    operation_class=operation(
+        Approval,
+        Notice,
+        examples=[
+            {"promiseId": f"approve/{JOB_ID}", "approved": True},
+            {"promiseId": "gate/1", "data": {"any": "JSON"}},
+        ],
+    ),
+    responses=problems(400, 401, 404, 413, 415, 500, 503),
 )
 async def settle(
     service: FromPath[str], request: AnyRequest, gateway: NamedDependency[Gateway]
