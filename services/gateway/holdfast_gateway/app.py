@@ -29,6 +29,7 @@ from holdfast_gateway.routes import (
 )
 from holdfast_gateway.routes import groups as groups_routes
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.signatures import Deliveries
 
 
 def create_app(
@@ -53,10 +54,11 @@ def create_app(
         waits=Waits(most=settings.waits_max) if waits is None else waits,
         not_ready=not_ready,
         groups=groups,
+        deliveries=Deliveries(window_seconds=settings.webhook_window_seconds),
     )
     # Nobody says who he is to these, and they settle any promise: where webhooks must be signed,
     # they would be the way around it.
-    records = [] if settings.webhook_secret else [promises, tasks, groups_routes, workflows]
+    records = [] if settings.webhook_secrets else [promises, tasks, groups_routes, workflows]
     application = Litestar(
         route_handlers=[
             pages.routes(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from holdfast_chassis.listen import Address
 from holdfast_chassis.settings import ProcessSettings, integer, number, setting
+from holdfast_gateway.signatures import parse_secrets
 
 BODY_BYTES_MAX = 1024 * 1024
 WAIT_SECONDS_MAX = 60.0  # proxies cut what is silent for longer
@@ -45,13 +46,17 @@ class GatewaySettings(ProcessSettings):
     orders_refuse_conflicts: bool = setting(
         default=False, doc="Whether a known order id with a different body is answered 409."
     )
-    webhook_secret: str | None = setting(
-        None,
-        doc="What webhooks must be signed with, in X-Holdfast-Signature; unset: anybody may send.",
+    webhook_secrets: tuple[bytes, ...] = setting(
+        (),
+        doc="What webhooks must be signed with: whsec_ and base64, several with commas between, of"
+        " which one must fit; none: anybody may send.",
+        parse=parse_secrets,
         secret=True,
     )
     webhook_window_seconds: float = setting(
-        300.0, doc="How old a signed webhook may be.", parse=number(1, 86_400)
+        300.0,
+        doc="How far from now a signed webhook may have been sent.",
+        parse=number(1, 86_400),
     )
     body_bytes_max: int = setting(
         BODY_BYTES_MAX, doc="The largest request body.", parse=integer(1_024, 64 * 1024 * 1024)
