@@ -30,6 +30,7 @@ PARAMETERS: Final[Mapping[str, object]] = {
     "webhook-id": "msg_1",
     "webhook-timestamp": "1790000000",
     "webhook-signature": "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+    "Last-Event-ID": f"{CREATED_AT_MS}-workflow-foo/1",
     "wait": 0.05,
     "state": "pending",
     "tag": ["team=a"],

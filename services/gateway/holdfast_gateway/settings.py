@@ -10,6 +10,7 @@ from holdfast_gateway.signatures import parse_secrets
 BODY_BYTES_MAX = 1024 * 1024
 WAIT_SECONDS_MAX = 60.0  # proxies cut what is silent for longer
 WAITS_MAX = 1_000
+EVENTS_CLIENTS_MAX = 5_000
 
 
 def url_prefix(value: str) -> str:
@@ -68,6 +69,21 @@ class GatewaySettings(ProcessSettings):
         WAITS_MAX,
         doc="Requests that wait at the same time; beyond it ?wait= answers at once.",
         parse=integer(0, 100_000),
+    )
+    events_clients_max: int = setting(
+        EVENTS_CLIENTS_MAX,
+        doc="Clients that follow events at the same time; beyond it the answer is 503.",
+        parse=integer(0, 100_000),
+    )
+    events_keep_alive_seconds: float = setting(
+        15.0,
+        doc="How often a stream of events without news gives a sign of life.",
+        parse=number(0.01, 3_600),
+    )
+    events_send_seconds: float = setting(
+        30.0,
+        doc="How long a client may take to read what a stream sends before it is cut.",
+        parse=number(0.01, 3_600),
     )
     stop_seconds: float = setting(
         20.0, doc="How long running requests may finish after SIGTERM.", parse=number(0, 3_600)

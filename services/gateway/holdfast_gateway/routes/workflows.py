@@ -135,7 +135,7 @@ async def workflow_status(
     found = id_of(request, workflow_id)
     promise = await gateway.resonate.promises.get(found, raw=True)
     body = promise_body(promise)
-    if _function_of(body) != id_from_path(name):
+    if function_of(body) != id_from_path(name):
         raise PromiseNotFound(f"there is no workflow {found} of that function")
     if promise.is_pending and seconds:
         await gateway.waits.until_settled(gateway.resonate, found, seconds)
@@ -195,7 +195,8 @@ def _address_of(target: str | None) -> str:
     return target if ":" in target else f"poll://any@{quote(target, safe='')}"
 
 
-def _function_of(body: PromiseBody) -> str | None:
+def function_of(body: PromiseBody) -> str | None:
+    """Return the name of the function that a promise calls, if it calls one."""
     stored = body.param.data
     function = stored.get("func") if isinstance(stored, dict) else None
     return function if isinstance(function, str) else None
