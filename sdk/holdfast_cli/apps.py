@@ -27,8 +27,10 @@ from holdfast_db.database import DatabaseUnusable, migrate, open_database
 from holdfast_db.settings import DbSettings
 from holdfast_gateway.app import create_app
 from holdfast_gateway.gateway import Gateway
+from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.serving import serving
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.watching import Watches
 from holdfast_worker import outside
 from holdfast_worker.apps import async_api, jobs, orders, reports, shop, shop_bus
 from holdfast_worker.settings import WorkerSettings
@@ -62,6 +64,8 @@ async def _command(listen: Address, shop_variant: Shop) -> int:
 async def running(listen: Address, *, shop_variant: Shop) -> AsyncIterator[Address]:
     """Serve the applications inside the block; yield their address."""
     gateway = load(GatewaySettings, service="GATEWAY", environ=os.environ)
+    waits = Waits(most=gateway.waits_max)
+    watches = Watches(most=gateway.events_clients_max)
     async with contextlib.AsyncExitStack() as stack:
         resonate = Resonate(group="workers", groups=("worker", "db"))
         await _give_dependencies(resonate, stack)
@@ -73,17 +77,22 @@ async def running(listen: Address, *, shop_variant: Shop) -> AsyncIterator[Addre
             async def cancel(_: Gateway, key: str) -> None:
                 bus.cancel(key)
 
-            app = create_app(gateway, resonate, cancel_checkout=cancel)
+            app = create_app(
+                gateway, resonate, waits=waits, watches=watches, cancel_checkout=cancel
+            )
             modules.append(shop_bus)
         else:
-            app = create_app(gateway, resonate)
+            app = create_app(gateway, resonate, waits=waits, watches=watches)
             modules.append(shop)
         for module in modules:
             module.register(resonate)
         # What is entered last ends first: requests are answered before their client leaves.
         await resonate.start()
         stack.push_async_callback(resonate.stop, STOP_SECONDS)
-        yield await stack.enter_async_context(serving(app, listen, stop_seconds=STOP_SECONDS))
+        address = await stack.enter_async_context(serving(app, listen, stop_seconds=STOP_SECONDS))
+        stack.callback(waits.close)
+        stack.callback(watches.close)
+        yield address
 
 
 async def _give_dependencies(resonate: Resonate, stack: contextlib.AsyncExitStack) -> None:

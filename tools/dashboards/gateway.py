@@ -148,11 +148,12 @@ DURATION: Final = Row(
         Panel(
             title="In flight and waiting",
             description="Requests that are being answered, and those of them that wait for the "
-            "end of a workflow.",
+            "end of a workflow or follow its events.",
             unit="short",
             queries=(
                 Query(expr=f"sum(holdfast_gateway_requests_in_flight{HERE})", legend="in flight"),
                 Query(expr=f"sum(holdfast_gateway_waits_in_flight{HERE})", legend="waiting"),
+                Query(expr=f"sum(holdfast_gateway_event_streams{HERE})", legend="following"),
             ),
         ),
     ),

@@ -18,6 +18,7 @@ from holdfast_gateway.bridge import bridge
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.serving import serving
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.watching import Watches
 
 PROGRAM = "holdfast-gateway"
 GROUP = "gateway"
@@ -68,8 +69,11 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
     metrics.store_connected.set_function(lambda: store.is_connected)
     resonate = Resonate(group=GROUP, store=store, accept_tasks=False, env={})
     waits = Waits(most=settings.waits_max)
+    watches = Watches(most=settings.events_clients_max)
     admin = Admin(settings.store_url, timeout_s=settings.store_seconds)
-    app = create_app(settings, resonate, waits=waits, not_ready=not_ready, groups=admin)
+    app = create_app(
+        settings, resonate, waits=waits, watches=watches, not_ready=not_ready, groups=admin
+    )
     health = HealthServer(settings.metrics_listen, not_ready=not_ready)
     # What is entered last ends first: requests are answered before their client leaves the store.
     async with contextlib.AsyncExitStack() as stack:
@@ -90,6 +94,7 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
         log.info("gateway_started", address=str(address), bridge_address=str(bridge_address))
         await shutdown.wait()
         waits.close()
+        watches.close()
     log.info("gateway_stopped")
 
 

@@ -14,6 +14,7 @@ from holdfast_gateway.observe import Observed
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.routes import (
     async_api,
+    events,
     jobs,
     orders,
     pages,
@@ -29,6 +30,8 @@ from holdfast_gateway.routes import (
 )
 from holdfast_gateway.routes import groups as groups_routes
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.signatures import Deliveries
+from holdfast_gateway.watching import Watches
 
 
 def create_app(
@@ -36,13 +39,15 @@ def create_app(
     resonate: Resonate,
     *,
     waits: Waits | None = None,
+    watches: Watches | None = None,
     not_ready: Callable[[], Mapping[str, str]] = dict,
     cancel_checkout: shop.Cancel = shop.resolve_cancel,
     groups: Groups | None = None,
 ) -> ASGIApp:
     """Build the application around a client that somebody else starts and stops.
 
-    `waits` lets the server end waiting requests when it stops; `not_ready` returns the reasons,
+    `waits` and `watches` let the server end waiting requests and streams of events when it stops;
+    `not_ready` returns the reasons,
     by short name, for which `/ready` answers 503; `cancel_checkout` is how the shop's workflows in
     this very process hear of a cancellation, where they do not wait for a promise; `groups` tells
     of worker groups, where there is a store process to ask.
@@ -51,12 +56,15 @@ def create_app(
         settings=settings,
         resonate=resonate,
         waits=Waits(most=settings.waits_max) if waits is None else waits,
+        watches=Watches(most=settings.events_clients_max) if watches is None else watches,
         not_ready=not_ready,
         groups=groups,
+        deliveries=Deliveries(window_seconds=settings.webhook_window_seconds),
     )
     # Nobody says who he is to these, and they settle any promise: where webhooks must be signed,
     # they would be the way around it.
-    records = [] if settings.webhook_secret else [promises, tasks, groups_routes, workflows]
+    tells_all = [promises, tasks, groups_routes, workflows, events]
+    records = [] if settings.webhook_secrets else tells_all
     application = Litestar(
         route_handlers=[
             pages.routes(),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from holdfast import Resonate
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.settings import GatewaySettings
+from holdfast_gateway.signatures import Deliveries
+from holdfast_gateway.watching import Watches
 
 if TYPE_CHECKING:  # a program with its store inside never loads gRPC
     from holdfast.rpc.admin import ConnectedMember, Queue
@@ -32,7 +34,9 @@ class Gateway:
     settings: GatewaySettings
     resonate: Resonate
     waits: Waits
+    watches: Watches
     not_ready: Callable[[], Mapping[str, str]]
+    deliveries: Deliveries
     groups: Groups | None = None
     """None where the store is in this process, which nobody scales."""
 

@@ -15,7 +15,7 @@ requests = Counter(
 )
 request_seconds = Histogram(
     "holdfast_gateway_request_seconds",
-    "Time from the arrival of a request to the end of its answer.",
+    "Time from the arrival of a request to the end of its answer; streams of events do not count.",
     ["method", "path"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
@@ -25,6 +25,9 @@ requests_in_flight = Gauge(
 store_connected = Gauge(
     "holdfast_gateway_store_connected",
     "Whether the process has a stream to the store: 1 or 0.",
+)
+event_streams = Gauge(
+    "holdfast_gateway_event_streams", "Clients that follow the events of a workflow."
 )
 waits_in_flight = Gauge(
     "holdfast_gateway_waits_in_flight", "Requests that wait for the end of a workflow."

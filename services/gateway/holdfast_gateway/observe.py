@@ -12,10 +12,12 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast_chassis.logs import get_logger
 from holdfast_gateway import metrics
+from holdfast_gateway.events import MEDIA_TYPE
 from holdfast_gateway.request_id import HEADER, put_request_id, take_request_id
 
 log = get_logger("holdfast_gateway.access")
 
+_STREAM: Final = (b"content-type", MEDIA_TYPE.encode())
 QUIET: Final = frozenset({"/health", "/ready"})  # probes would drown everybody else
 
 
@@ -36,12 +38,13 @@ class Observed:
         if raw is not None:
             scope["path"] = raw.partition(b"?")[0].decode("ascii", errors="replace")
         path = scope["path"]
-        status = 0
+        status, is_stream = 0, False
 
         async def send_observed(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = _STREAM in message["headers"]
                 message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
             await send(message)
 
@@ -57,7 +60,8 @@ class Observed:
                 note = log.info
                 template = scope.get("path_template") or metrics.UNMATCHED
                 metrics.requests.labels(method, template, str(status)).inc()
-                metrics.request_seconds.labels(method, template).observe(seconds)
+                if not is_stream:  # it lasts as long as somebody reads, which says nothing of us
+                    metrics.request_seconds.labels(method, template).observe(seconds)
             note(
                 "request_answered",
                 request_id=request_id,

@@ -4,9 +4,10 @@ Bodies are read by the routes, not by the framework, because the answers to bad 
 so their schemas are added by hand. The page needs no script and nothing from the internet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -14,9 +15,22 @@ from litestar import Response, Router
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody
+from litestar.openapi.spec import (
+    Example,
+    OpenAPIHeader,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Parameter,
+    Reference,
+    RequestBody,
+    Responses,
+    Schema,
+)
 
-from holdfast_gateway.errors import PROBLEM_JSON
+from holdfast_gateway.errors import PROBLEM_JSON, problem_body
+from holdfast_gateway.examples import PARAMETERS
 from holdfast_gateway.html import escape, page
 
 _REF: Final = "#/components/schemas/"
@@ -33,15 +47,58 @@ class ProblemDocument(msgspec.Struct, rename="camel"):
     request_id: str
 
 
-_DESCRIPTIONS: Final[Mapping[int, str]] = {
-    400: "The request is malformed; nothing was started.",
-    401: "The signature is missing, wrong or too old; nothing was changed.",
-    404: "There is no such promise, or no such task.",
-    409: "The id or key is in use by a different request, and the gateway refuses that.",
-    413: "The body is too large.",
-    415: "The body is not JSON.",
-    501: "Not to be had here: the store is in this process, or of an older version.",
-    503: "The store cannot be reached; `Retry-After` says when to send the same request again.",
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What a status means here, with a code and a detail for example."""
+
+    description: str
+    code: str
+    detail: str
+
+
+_REFUSALS: Final[Mapping[int, _Refusal]] = {
+    400: _Refusal(
+        "The request is malformed; nothing was started.",
+        "invalid_body",
+        "Expected `str`, got `int` - at `$.id`.",
+    ),
+    401: _Refusal(
+        "The signature is missing, wrong or too old; nothing was changed.",
+        "invalid_signature",
+        "webhook-signature holds no v1 signature that fits.",
+    ),
+    404: _Refusal(
+        "There is no such promise, no such task, or nothing at this path.",
+        "promise_not_found",
+        "promise 'gate/1' not found",
+    ),
+    409: _Refusal(
+        "The id or key is in use by a different request, or the task is in a state in which that"
+        " cannot be done; nothing was changed.",
+        "idempotency_conflict",
+        "The id 'foo/1' belongs to another call.",
+    ),
+    413: _Refusal("The body is too large.", "body_too_large", "The body is too large."),
+    415: _Refusal(
+        "The body is not JSON.",
+        "unsupported_media_type",
+        "The body must be JSON with content type application/json; it is 'text/plain'.",
+    ),
+    500: _Refusal(
+        "A fault of the gateway; its log has it under the request id.",
+        "internal",
+        "The request failed inside; the log of the gateway has it under the request id.",
+    ),
+    501: _Refusal(
+        "Not to be had here: the store is in this process, or of an older version.",
+        "not_supported",
+        "This program has its store inside; only a gateway of a store process can tell.",
+    ),
+    503: _Refusal(
+        "The store cannot be reached; `Retry-After` says when to send the same request again.",
+        "server_unavailable",
+        "The promise store cannot be reached. Send the same request again later.",
+    ),
 }
 
 
@@ -50,37 +107,130 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
     return {
         status: ResponseSpec(
             data_container=ProblemDocument,
-            description=_DESCRIPTIONS[status],
+            description=_REFUSALS[status].description,
             media_type=PROBLEM_JSON,
             generate_examples=False,
+            examples=[Example(value=_problem_example(status))],
         )
         for status in statuses
     }
 
 
-def json_body(
+def _problem_example(status: int) -> dict[str, object]:
+    refusal = _REFUSALS[status]
+    return problem_body(
+        status=status,
+        code=refusal.code,
+        detail=refusal.detail,
+        request_id="2f1c7d0b9a3e4c5d8e6f7a8b9c0d1e2f",
+        members={},
+    )
+
+
+def operation(
     *kinds: Any,  # noqa: ANN401 - any type
+    examples: Sequence[object] = (),
     is_form: bool = False,
     is_required: bool = True,
+    answers: Mapping[int, object] = MappingProxyType({}),
+    has_location: bool = False,
 ) -> type[Operation]:
-    """Return the operation class of a route that reads one of these as its JSON body.
+    """Return the operation class of a route that reads one of these as its JSON body, or no body.
 
-    With `is_form` it takes the fields of a form as well.
+    With `is_form` it takes the fields of a form as well. `answers` are examples of its JSON bodies
+    by status, one or a list of them, whose types are the schema; a text is an example of a text.
+    With `has_location` its successes name the address of what was made.
     """
-    schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF + "{name}")
-    inlined: Any = [_inline(schema, components) for schema in schemas]
-    schema: Any = inlined[0] if len(inlined) == 1 else {"anyOf": inlined}
+    body = None
+    if kinds:
+        named = _named(examples)
+        optional = () if is_required else (None,)  # `null` is no body
+        content = {
+            "application/json": OpenAPIMediaType(
+                schema=schema_of((*kinds, *optional)), examples=named
+            )
+        }
+        if is_form:
+            content["application/x-www-form-urlencoded"] = OpenAPIMediaType(
+                schema=schema_of(kinds), examples=named
+            )
+        body = RequestBody(content=content, required=is_required)
 
     @dataclass
-    class JsonBodyOperation(Operation):
+    class CompleteOperation(Operation):
         def __post_init__(self) -> None:
-            media = OpenAPIMediaType(schema=schema)
-            content = {"application/json": media}
-            if is_form:
-                content["application/x-www-form-urlencoded"] = media
-            self.request_body = RequestBody(content=content, required=is_required)
+            self.request_body = body
+            for parameter in self.parameters or []:
+                assert isinstance(parameter, Parameter), "we refer to no components"
+                _complete_parameter(parameter)
+            self.responses = self.responses or {}
+            for answered, told in answers.items():
+                _tell(self.responses, str(answered), told)
+            for status, response in self.responses.items():
+                assert isinstance(response, OpenAPIResponse), "we refer to no components"
+                response.headers = dict(_headers(status, has_location=has_location))
 
-    return JsonBodyOperation
+    return CompleteOperation
+
+
+def schema_of(kinds: Sequence[Any]) -> Any:  # noqa: ANN401 - JSON
+    """Return the schema of what is any of these types, with nothing to look up elsewhere."""
+    schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF + "{name}")
+    inlined: Any = [_inline(schema, components) for schema in schemas]
+    return inlined[0] if len(inlined) == 1 else {"anyOf": inlined}
+
+
+def _complete_parameter(parameter: Parameter) -> None:
+    """Leave `null` out, which no query and no header can hold, and add an example."""
+    schema = parameter.schema
+    if isinstance(schema, Schema) and schema.one_of:
+        [value] = [
+            each
+            for each in schema.one_of
+            if isinstance(each, Schema) and each.type is not OpenAPIType.NULL
+        ]
+        schema.one_of, schema.items = None, value.items
+        schema.type = schema.type or value.type  # routes read numbers by hand, and say so
+    if parameter.name in PARAMETERS:
+        parameter.examples = _named([PARAMETERS[parameter.name]])
+
+
+def _tell(responses: Responses, status: str, told: object) -> None:
+    """Add the JSON body of an answer; one that may be a problem as well keeps that."""
+    response = responses[status]
+    assert isinstance(response, OpenAPIResponse), "we refer to no components"
+    if isinstance(told, str):
+        for media in (response.content or {}).values():
+            media.examples = _named([told])
+        return
+    examples = told if isinstance(told, list) else [told]
+    kinds = list(dict.fromkeys(type(each) for each in examples))
+    content = dict(response.content or {})
+    content["application/json"] = OpenAPIMediaType(
+        schema=schema_of(kinds), examples=_named([msgspec.to_builtins(each) for each in examples])
+    )
+    response.content = content
+
+
+def _headers(status: str, *, has_location: bool) -> Iterator[tuple[str, OpenAPIHeader]]:
+    yield "X-Request-Id", _header("string", "The id of the request, as in the gateway's log.")
+    if status == "503":
+        yield "Retry-After", _header("integer", "Seconds until the same request may be sent again.")
+    if has_location and status.startswith("2"):
+        yield "Location", _header("string", "The address of what the answer is about.")
+
+
+def _header(kind: str, description: str) -> OpenAPIHeader:
+    schema = Schema(type=OpenAPIType(kind))
+    return OpenAPIHeader(schema=schema, description=description, required=True)
+
+
+def _named(examples: Sequence[object]) -> dict[str, Example | Reference] | None:
+    """Give examples the names that the format wants."""
+    named: dict[str, Example | Reference] = {
+        f"example-{number}": Example(value=each) for number, each in enumerate(examples, start=1)
+    }
+    return named or None
 
 
 def config(version: str) -> OpenAPIConfig:

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 from litestar.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast_chassis.lifecycle import StartFailed
 from holdfast_chassis.listen import Address
+from holdfast_gateway.streaming import ABORT, CALL
 
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2_048
@@ -20,6 +22,15 @@ class _Server(uvicorn.Server):
     def capture_signals(self):  # type: ignore[no-untyped-def]  # noqa: ANN202 - theirs
         """Leave the signals alone."""
         yield
+
+
+class _Protocol(HttpToolsProtocol):
+    """Lets an application cut its connection: closing one waits for a client that may not read."""
+
+    def on_message_begin(self) -> None:
+        """Offer that to the request."""
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: {CALL: self.transport.abort}}
 
 
 @contextlib.asynccontextmanager
@@ -34,6 +45,7 @@ async def serving(app: ASGIApp, listen: Address, *, stop_seconds: float) -> Asyn
     config = uvicorn.Config(
         app,
         lifespan="off",
+        http=_Protocol,
         ws="none",
         access_log=False,
         log_config=None,

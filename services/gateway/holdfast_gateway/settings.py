@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from holdfast_chassis.listen import Address
 from holdfast_chassis.settings import ProcessSettings, integer, number, setting
+from holdfast_gateway.signatures import parse_secrets
 
 BODY_BYTES_MAX = 1024 * 1024
 WAIT_SECONDS_MAX = 60.0  # proxies cut what is silent for longer
 WAITS_MAX = 1_000
+EVENTS_CLIENTS_MAX = 5_000
 
 
 def url_prefix(value: str) -> str:
@@ -45,13 +47,17 @@ class GatewaySettings(ProcessSettings):
     orders_refuse_conflicts: bool = setting(
         default=False, doc="Whether a known order id with a different body is answered 409."
     )
-    webhook_secret: str | None = setting(
-        None,
-        doc="What webhooks must be signed with, in X-Holdfast-Signature; unset: anybody may send.",
+    webhook_secrets: tuple[bytes, ...] = setting(
+        (),
+        doc="What webhooks must be signed with: whsec_ and base64, several with commas between, of"
+        " which one must fit; none: anybody may send.",
+        parse=parse_secrets,
         secret=True,
     )
     webhook_window_seconds: float = setting(
-        300.0, doc="How old a signed webhook may be.", parse=number(1, 86_400)
+        300.0,
+        doc="How far from now a signed webhook may have been sent.",
+        parse=number(1, 86_400),
     )
     body_bytes_max: int = setting(
         BODY_BYTES_MAX, doc="The largest request body.", parse=integer(1_024, 64 * 1024 * 1024)
@@ -63,6 +69,21 @@ class GatewaySettings(ProcessSettings):
         WAITS_MAX,
         doc="Requests that wait at the same time; beyond it ?wait= answers at once.",
         parse=integer(0, 100_000),
+    )
+    events_clients_max: int = setting(
+        EVENTS_CLIENTS_MAX,
+        doc="Clients that follow events at the same time; beyond it the answer is 503.",
+        parse=integer(0, 100_000),
+    )
+    events_keep_alive_seconds: float = setting(
+        15.0,
+        doc="How often a stream of events without news gives a sign of life.",
+        parse=number(0.01, 3_600),
+    )
+    events_send_seconds: float = setting(
+        30.0,
+        doc="How long a client may take to read what a stream sends before it is cut.",
+        parse=number(0.01, 3_600),
     )
     stop_seconds: float = setting(
         20.0, doc="How long running requests may finish after SIGTERM.", parse=number(0, 3_600)

@@ -132,9 +132,10 @@ async def test_the_schema_describes_every_route(system: System) -> None:
         ("POST", "/v1/tasks/{task_id}/continue"),
         ("POST", "/v1/workflows/{name}"),
         ("GET", "/v1/workflows/{name}/{workflow_id}"),
+        ("GET", "/v1/workflows/{name}/{workflow_id}/events"),
         ("GET", "/v1/groups"),
-        ("GET", "/v1/groups/{name}"),
-        ("GET", "/v1/groups/{name}/members"),
+        ("GET", "/v1/groups/{group}"),
+        ("GET", "/v1/groups/{group}/members"),
     }
     for method, path in operations:
         assert f"{method} {path}" in page

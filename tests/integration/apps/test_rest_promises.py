@@ -324,7 +324,7 @@ async def test_what_is_no_id_is_refused(call: Documented, where: str, code: str)
 
 
 async def test_where_webhooks_are_signed_nobody_settles_promises_unsigned(system: System) -> None:
-    settings = GatewaySettings(webhook_secret="s" * 32)
+    settings = GatewaySettings(webhook_secrets=(b"s" * 32,))
     await system.resonate.promises.create("approve/one")
 
     async with client_of(create_app(settings, system.resonate)) as http:

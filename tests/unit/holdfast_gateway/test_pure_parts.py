@@ -9,7 +9,7 @@ import pytest
 from holdfast_gateway import html, metrics
 from holdfast_gateway.bodies import convert
 from holdfast_gateway.errors import Problem
-from holdfast_gateway.openapi import json_body
+from holdfast_gateway.openapi import operation
 from holdfast_gateway.paths import id_from_path
 from holdfast_gateway.request_id import take_request_id
 from holdfast_gateway.routes import jobs, orders, waiting
@@ -132,9 +132,9 @@ def test_what_is_put_into_a_page_is_escaped() -> None:
 
 
 def test_the_schema_of_a_body_stands_alone() -> None:
-    operation: Any = json_body(orders.Order)()
+    documented: Any = operation(orders.Order)()
 
-    schema = operation.request_body.content["application/json"].schema
+    schema = documented.request_body.content["application/json"].schema
 
     assert b"$ref" not in msgspec.json.encode(schema)
     assert schema["properties"]["items"]["items"]["properties"]["qty"]["minimum"] == 1

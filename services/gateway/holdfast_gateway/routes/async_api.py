@@ -10,10 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import QueryParameter
 
 from holdfast.errors import ResonateError
+from holdfast_gateway import answers
 from holdfast_gateway.bodies import AnyRequest, invalid, read_json
 from holdfast_gateway.errors import Problem, problem_of
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.outcomes import Done, Processing, Rejected, read_outcome
 
 WORKER: Final = "poll://any@worker"
@@ -32,8 +33,13 @@ Id = Annotated[
     status_code=HTTPStatus.OK,
     summary="Begin",
     description="Any JSON may be sent; without an id one is made. The same id begins only once.",
-    operation_class=json_body(Any),
-    responses=problems(400, 413, 415, 503),
+    operation_class=operation(
+        Any,
+        examples=[{"n": 1}],
+        is_required=False,
+        answers=answers.BEGUN,
+    ),
+    responses=problems(400, 413, 415, 500, 503),
 )
 async def begin(
     request: AnyRequest,
@@ -59,7 +65,8 @@ async def begin(
 @get(
     "/wait",
     summary="Tell whether it has ended",
-    responses=problems(503),
+    operation_class=operation(answers=answers.WAITED),
+    responses=problems(400, 404, 500, 503),
 )
 async def wait(
     request: AnyRequest,

@@ -9,8 +9,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from holdfast_gateway.errors import Problem
+from holdfast_gateway.examples import CREATED_AT_MS
 from holdfast_gateway.gateway import Gateway, Groups
-from holdfast_gateway.openapi import problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.paths import id_from_path
 
 if TYPE_CHECKING:  # as in the gateway's own module
@@ -54,23 +55,42 @@ class MemberListBody(msgspec.Struct, rename="camel"):
     members: list[MemberBody]
 
 
-@get("/", summary="List groups and their work", responses=problems(501, 503))
+_GROUP: Final = GroupBody("workers", 3, 1, 5, 0, oldest_due_age_ms=250, members=2, free_credits=7)
+_MEMBER: Final = MemberBody("worker-0", ["workers"], 7, 1, connected_at_ms=CREATED_AT_MS)
+
+
+@get(
+    "/",
+    summary="List groups and their work",
+    operation_class=operation(answers={200: GroupListBody([_GROUP])}),
+    responses=problems(500, 501, 503),
+)
 async def list_groups(gateway: NamedDependency[Gateway]) -> GroupListBody:
     """Tell how much work waits for each, at most a second ago."""
     return GroupListBody(groups=[_group(each) for each in await _asked(gateway).get_queues()])
 
 
-@get("/{name:str}", summary="Tell of one group", responses=problems(400, 501, 503))
-async def get_group(name: FromPath[str], gateway: NamedDependency[Gateway]) -> GroupBody:
+@get(
+    "/{group:str}",
+    summary="Tell of one group",
+    operation_class=operation(answers={200: _GROUP}),
+    responses=problems(400, 500, 501, 503),
+)
+async def get_group(group: FromPath[str], gateway: NamedDependency[Gateway]) -> GroupBody:
     """Tell how much work waits for it; one that nobody knows has none."""
-    [queue] = await _asked(gateway).get_queues([id_from_path(name)])
+    [queue] = await _asked(gateway).get_queues([id_from_path(group)])
     return _group(queue)
 
 
-@get("/{name:str}/members", summary="List the members of a group", responses=problems(501, 503))
-async def list_members(name: FromPath[str], gateway: NamedDependency[Gateway]) -> MemberListBody:
+@get(
+    "/{group:str}/members",
+    summary="List the members of a group",
+    operation_class=operation(answers={200: MemberListBody([_MEMBER])}),
+    responses=problems(400, 500, 501, 503),
+)
+async def list_members(group: FromPath[str], gateway: NamedDependency[Gateway]) -> MemberListBody:
     """Tell who is connected."""
-    wanted = id_from_path(name)
+    wanted = id_from_path(group)
     members = await _asked(gateway).list_members()
     return MemberListBody(members=[_member(each) for each in members if wanted in each.groups])
 

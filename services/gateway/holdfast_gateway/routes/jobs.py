@@ -11,10 +11,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, HeaderParameter
 from msgspec import Meta
 
+from holdfast_gateway import answers
 from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.errors import Problem
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.outcomes import Done, Outcome, Processing, Rejected, read_outcome
 from holdfast_gateway.paths import id_from_path
 from holdfast_gateway.routes.waiting import Wait, parse_wait
@@ -56,8 +57,8 @@ IdempotencyKey = Annotated[
     "/jobs",
     status_code=HTTPStatus.ACCEPTED,
     summary="Start a job",
-    operation_class=json_body(Job),
-    responses=problems(400, 409, 413, 415, 503),
+    operation_class=operation(Job, examples=[{"accountId": "acct-1"}], answers=answers.JOB_STARTED),
+    responses=problems(400, 409, 413, 415, 500, 503),
 )
 async def start_job(
     request: AnyRequest, gateway: NamedDependency[Gateway], idempotency_key: IdempotencyKey = None
@@ -72,8 +73,12 @@ async def start_job(
     "/jobs/aggregate",
     status_code=HTTPStatus.ACCEPTED,
     summary="Look many accounts up at the same time",
-    operation_class=json_body(Aggregation),
-    responses=problems(400, 409, 413, 415, 503),
+    operation_class=operation(
+        Aggregation,
+        examples=[{"accountIds": ["acct-1", "acct-2"]}],
+        answers=answers.JOB_STARTED,
+    ),
+    responses=problems(400, 409, 413, 415, 500, 503),
 )
 async def start_aggregation(
     request: AnyRequest, gateway: NamedDependency[Gateway], idempotency_key: IdempotencyKey = None
@@ -88,7 +93,8 @@ async def start_aggregation(
     "/jobs/{job_id:path}",
     summary="Tell how a job is getting on",
     description="The id is `job/<uuid>`; its slash may be percent-encoded or not.",
-    responses=problems(400, 404, 503),
+    operation_class=operation(answers=answers.JOB_STATUS),
+    responses=problems(400, 404, 500, 503),
 )
 async def job_status(
     job_id: FromPath[str],

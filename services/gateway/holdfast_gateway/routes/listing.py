@@ -1,12 +1,14 @@
 """What listings have in common: filters that are read by hand, because each flaw has its answer."""
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Annotated, Final, get_args
 
+from litestar.openapi.spec import OpenAPIType
 from litestar.params import QueryParameter
 
 from holdfast.core.limits import SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX
 from holdfast_gateway.errors import Problem
+from holdfast_gateway.records import PromiseStateName, TaskStateName
 
 Limit = Annotated[
     str | None,
@@ -15,6 +17,12 @@ Limit = Annotated[
         description=f"Records on the page, 1 to {SEARCH_LIMIT_MAX}; {SEARCH_LIMIT_DEFAULT} unless"
         " given. Fewer come where their payloads are large.",
         required=False,
+        schema_extra={
+            "type": OpenAPIType.INTEGER,
+            "minimum": 1,
+            "maximum": SEARCH_LIMIT_MAX,
+            "default": SEARCH_LIMIT_DEFAULT,
+        },
     ),
 ]
 Cursor = Annotated[
@@ -23,9 +31,23 @@ Cursor = Annotated[
         name="cursor", description="The cursor of the page before; absent at first.", required=False
     ),
 ]
-State = Annotated[
+PromiseState = Annotated[
     str | None,
-    QueryParameter(name="state", description="The state as it reads now.", required=False),
+    QueryParameter(
+        name="state",
+        description="The state as it reads now.",
+        required=False,
+        schema_extra={"enum": get_args(PromiseStateName)},
+    ),
+]
+TaskState = Annotated[
+    str | None,
+    QueryParameter(
+        name="state",
+        description="The state as it reads now.",
+        required=False,
+        schema_extra={"enum": get_args(TaskStateName)},
+    ),
 ]
 _DIGITS_MAX: Final = 9
 

@@ -10,10 +10,11 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from msgspec import Meta
 
+from holdfast_gateway import answers
 from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.errors import Problem
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.outcomes import read_outcome, status_answer
 from holdfast_gateway.paths import flaw_of_key, id_from_path, names_a_step
 
@@ -44,13 +45,20 @@ class Order(msgspec.Struct):
     customer: Customer
 
 
+EXAMPLE: Final = {
+    "id": "ord-1",
+    "items": [{"sku": "mug", "qty": 2, "price": 2999}],
+    "customer": {"id": "c-1", "email": "ada@example.com"},
+}
+
+
 @post(
     "/orders",
     status_code=HTTPStatus.ACCEPTED,
     summary="Accept an order",
     description="The same id again is the same order: it is processed once.",
-    operation_class=json_body(Order),
-    responses=problems(400, 409, 413, 415, 503),
+    operation_class=operation(Order, examples=[EXAMPLE], answers=answers.ORDER_ACCEPTED),
+    responses=problems(400, 409, 413, 415, 500, 503),
 )
 async def accept_order(
     request: AnyRequest, gateway: NamedDependency[Gateway]
@@ -74,7 +82,8 @@ async def accept_order(
 @get(
     "/orders/{order_id:str}/status",
     summary="Tell how an order is getting on",
-    responses=problems(404, 503),
+    operation_class=operation(answers=answers.ORDER_STATUS),
+    responses=problems(400, 404, 500, 503),
 )
 async def order_status(
     order_id: FromPath[str], gateway: NamedDependency[Gateway]

@@ -13,8 +13,9 @@ from msgspec import Meta
 
 from holdfast.core.limits import INTEGER_MAX
 from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
+from holdfast_gateway.examples import CANCELED, PENDING, REJECTED, RESOLVED
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.paths import id_of
 from holdfast_gateway.records import (
     PromiseBody,
@@ -24,7 +25,7 @@ from holdfast_gateway.records import (
     payload_text,
     promise_body,
 )
-from holdfast_gateway.routes.listing import Cursor, Limit, State, parse_limit, parse_tags
+from holdfast_gateway.routes.listing import Cursor, Limit, PromiseState, parse_limit, parse_tags
 
 PATH: Final = "/v1/promises"
 SPAN_MS_MAX: Final = 100 * 365 * 24 * 3_600_000
@@ -67,12 +68,19 @@ class Settlement(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     status_code=HTTPStatus.CREATED,
     summary="Create a promise",
     description="One that exists is answered as it is, with 200: nothing is compared or changed.",
-    operation_class=json_body(NewPromise),
+    operation_class=operation(
+        NewPromise,
+        examples=[
+            {"id": "gate/1", "data": {"for": "you"}, "tags": {"team": "a"}, "timeoutMs": 3_600_000}
+        ],
+        answers={200: RESOLVED, 201: PENDING},
+        has_location=True,
+    ),
     responses={
         HTTPStatus.OK: ResponseSpec(
             PromiseBody, description="The promise exists already.", generate_examples=False
         ),
-        **problems(400, 413, 415, 503),
+        **problems(400, 413, 415, 500, 503),
     },
 )
 async def create_promise(
@@ -97,11 +105,16 @@ async def create_promise(
     )
 
 
-@get("/", summary="List promises", responses=problems(400, 501, 503))
+@get(
+    "/",
+    summary="List promises",
+    operation_class=operation(answers={200: PromisePageBody([PENDING], cursor="Z2F0ZS8x")}),
+    responses=problems(400, 500, 501, 503),
+)
 async def list_promises(
     request: AnyRequest,
     gateway: NamedDependency[Gateway],
-    in_state: State = None,
+    in_state: PromiseState = None,
     tag: Tag = None,  # noqa: ARG001 - it is in the document; read where it may come often
     limit: Limit = None,
     cursor: Cursor = None,
@@ -122,7 +135,8 @@ async def list_promises(
     "/{promise_id:str}",
     summary="Read a promise",
     description=_READ,
-    responses=problems(400, 404, 503),
+    operation_class=operation(answers={200: [PENDING, RESOLVED]}),
+    responses=problems(400, 404, 500, 503),
 )
 async def get_promise(
     request: AnyRequest,
@@ -139,7 +153,7 @@ _SETTLE: Final = (
     "One that is settled already is answered as it is: its state tells who came first, and the same"
     " request may be sent again. Without a body the value is absent. "
 ) + _READ
-_PROBLEMS: Final = problems(400, 404, 413, 415, 503)
+_PROBLEMS: Final = problems(400, 404, 413, 415, 500, 503)
 
 
 @post(
@@ -147,7 +161,9 @@ _PROBLEMS: Final = problems(400, 404, 413, 415, 503)
     status_code=HTTPStatus.OK,
     summary="Resolve a promise",
     description=_SETTLE,
-    operation_class=json_body(Settlement, is_required=False),
+    operation_class=operation(
+        Settlement, examples=[{"value": "open"}], is_required=False, answers={200: RESOLVED}
+    ),
     responses=_PROBLEMS,
 )
 async def resolve_promise(
@@ -169,7 +185,9 @@ async def resolve_promise(
     status_code=HTTPStatus.OK,
     summary="Reject a promise",
     description=_SETTLE,
-    operation_class=json_body(Settlement, is_required=False),
+    operation_class=operation(
+        Settlement, examples=[{"value": "closed"}], is_required=False, answers={200: REJECTED}
+    ),
     responses=_PROBLEMS,
 )
 async def reject_promise(
@@ -191,7 +209,12 @@ async def reject_promise(
     status_code=HTTPStatus.OK,
     summary="Cancel a promise and what is attached to it",
     description=_SETTLE,
-    operation_class=json_body(Settlement, is_required=False),
+    operation_class=operation(
+        Settlement,
+        examples=[{"value": "no longer needed"}],
+        is_required=False,
+        answers={200: CANCELED},
+    ),
     responses=_PROBLEMS,
 )
 async def cancel_promise(

@@ -6,14 +6,15 @@ from http import HTTPStatus
 from typing import Any, Literal
 
 import msgspec
-from litestar import MediaType, Response, Router, get, post
+from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from holdfast_gateway import answers
 from holdfast_gateway.bodies import AnyRequest, convert, read_fields
 from holdfast_gateway.errors import Problem
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.outcomes import Done, Outcome, read_outcome, status_answer
 from holdfast_gateway.paths import id_from_path, names_a_step
 
@@ -30,8 +31,14 @@ class Report(msgspec.Struct):
     status_code=HTTPStatus.OK,
     summary="Start a report",
     description="The body is JSON or the fields of a form.",
-    operation_class=json_body(Report, is_form=True),
-    responses=problems(400, 413, 415, 503),
+    operation_class=operation(
+        Report,
+        examples=[{"type": "sales", "period": "2025-Q4"}],
+        is_form=True,
+        is_required=False,
+        answers=answers.REPORT_STARTED,
+    ),
+    responses=problems(400, 413, 415, 500, 503),
 )
 async def post_report(
     request: AnyRequest, gateway: NamedDependency[Gateway]
@@ -53,7 +60,8 @@ async def start_report(request: AnyRequest, gateway: Gateway) -> str:
 @get(
     "/api/status/{report_id:str}",
     summary="Tell how a report is getting on",
-    responses=problems(404, 503),
+    operation_class=operation(answers=answers.REPORT_STATUS),
+    responses=problems(400, 404, 500, 503),
 )
 async def report_status(
     report_id: FromPath[str], gateway: NamedDependency[Gateway]
@@ -71,9 +79,10 @@ async def read_report(gateway: Gateway, report_id: str) -> Outcome | None:
 
 @get(
     "/reports/{file:str}",
-    media_type=MediaType.TEXT,
+    media_type="text/csv",
     summary="Download the file of a report",
-    responses=problems(404, 503),
+    operation_class=operation(answers=answers.REPORT_FILE),
+    responses=problems(400, 404, 500, 503),
 )
 async def download(file: FromPath[str], gateway: NamedDependency[Gateway]) -> Response[str]:
     """Read the promise whose value is the file."""

@@ -12,9 +12,10 @@ from msgspec import Meta
 
 from holdfast.errors import PromiseNotFound
 from holdfast_chassis.logs import get_logger
+from holdfast_gateway import answers
 from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.outcomes import Outcome, read_outcome, status_answer
 from holdfast_gateway.paths import flaw_of_key, id_from_path
 
@@ -37,8 +38,13 @@ class Purchase(msgspec.Struct, rename="camel"):
     status_code=HTTPStatus.OK,
     summary="Buy",
     description="The same key again is the same purchase, whatever the item.",
-    operation_class=json_body(Purchase),
-    responses=problems(400, 413, 415, 503),
+    operation_class=operation(
+        Purchase,
+        examples=[{"itemId": "mug"}],
+        is_required=False,
+        answers=answers.BOUGHT,
+    ),
+    responses=problems(400, 413, 415, 500, 503),
 )
 async def post_buy(
     key: FromPath[str], request: AnyRequest, gateway: NamedDependency[Gateway]
@@ -63,7 +69,8 @@ async def buy(gateway: Gateway, key: str, purchase: Purchase) -> None:
     status_code=HTTPStatus.OK,
     summary="Cancel",
     description="The answer is the same for purchases that are unknown or decided.",
-    responses=problems(503),
+    operation_class=operation(answers=answers.CANCELED),
+    responses=problems(400, 500, 503),
 )
 async def post_cancel(
     key: FromPath[str], gateway: NamedDependency[Gateway], cancel: NamedDependency[Cancel]
@@ -91,7 +98,12 @@ async def resolve_cancel(gateway: Gateway, key: str) -> None:
         await promises.resolve(f"cancel/{key}")
 
 
-@get("/status/{key:str}", summary="Tell how a purchase stands", responses=problems(404, 503))
+@get(
+    "/status/{key:str}",
+    summary="Tell how a purchase stands",
+    operation_class=operation(answers=answers.PURCHASE_STATUS),
+    responses=problems(400, 404, 500, 503),
+)
 async def purchase_status(
     key: FromPath[str], gateway: NamedDependency[Gateway]
 ) -> Response[dict[str, Any]]:

@@ -6,16 +6,15 @@ from typing import Annotated, Final
 import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, QueryParameter
 
 from holdfast_gateway.bodies import AnyRequest, convert, read_json
-from holdfast_gateway.errors import PROBLEM_JSON
+from holdfast_gateway.examples import TASK
 from holdfast_gateway.gateway import Gateway
-from holdfast_gateway.openapi import ProblemDocument, json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.paths import id_of
 from holdfast_gateway.records import TaskBody, TaskPageBody, cursor_of, task_body
-from holdfast_gateway.routes.listing import Cursor, Limit, State, parse_limit
+from holdfast_gateway.routes.listing import Cursor, Limit, TaskState, parse_limit
 
 _READ: Final = (
     "The id is that of its promise, percent-encoded; one with a slash may also be given as `-` and"
@@ -25,14 +24,6 @@ Id = Annotated[
     str | None,
     QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
 ]
-_CONFLICT: Final = {
-    409: ResponseSpec(
-        ProblemDocument,
-        description="The task is in a state in which that cannot be done; nothing was changed.",
-        media_type=PROBLEM_JSON,
-        generate_examples=False,
-    )
-}
 
 
 class Halt(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -41,10 +32,15 @@ class Halt(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     reason: str | None = None
 
 
-@get("/", summary="List tasks", responses=problems(400, 501, 503))
+@get(
+    "/",
+    summary="List tasks",
+    operation_class=operation(answers={200: TaskPageBody([TASK], cursor="Zm9vLzE")}),
+    responses=problems(400, 500, 501, 503),
+)
 async def list_tasks(
     gateway: NamedDependency[Gateway],
-    in_state: State = None,
+    in_state: TaskState = None,
     limit: Limit = None,
     cursor: Cursor = None,
 ) -> TaskPageBody:
@@ -56,7 +52,13 @@ async def list_tasks(
     return TaskPageBody(tasks=found, cursor=cursor_of(page.cursor))
 
 
-@get("/{task_id:str}", summary="Read a task", description=_READ, responses=problems(400, 404, 503))
+@get(
+    "/{task_id:str}",
+    summary="Read a task",
+    description=_READ,
+    operation_class=operation(answers={200: TASK}),
+    responses=problems(400, 404, 500, 503),
+)
 async def get_task(
     request: AnyRequest,
     task_id: FromPath[str],
@@ -73,8 +75,10 @@ async def get_task(
     summary="Halt a task",
     description="It is given to nobody until it is continued; to halt it again does nothing. "
     + _READ,
-    operation_class=json_body(Halt, is_required=False),
-    responses={**problems(400, 404, 413, 415, 503), **_CONFLICT},
+    operation_class=operation(
+        Halt, examples=[{"reason": "It waits for a correction."}], is_required=False
+    ),
+    responses=problems(400, 404, 409, 413, 415, 500, 503),
 )
 async def halt_task(
     request: AnyRequest,
@@ -93,7 +97,8 @@ async def halt_task(
     status_code=HTTPStatus.NO_CONTENT,
     summary="Continue a halted task",
     description=_READ,
-    responses={**problems(400, 404, 503), **_CONFLICT},
+    operation_class=operation(),
+    responses=problems(400, 404, 409, 500, 503),
 )
 async def continue_task(
     request: AnyRequest,

@@ -4,6 +4,7 @@ import math
 from http import HTTPStatus
 from typing import Annotated
 
+from litestar.openapi.spec import OpenAPIType
 from litestar.params import QueryParameter
 
 from holdfast_gateway.errors import Problem
@@ -14,6 +15,7 @@ Wait = Annotated[
         name="wait",
         description="Seconds to wait for the end; the answer comes earlier when it ends earlier.",
         required=False,
+        schema_extra={"type": OpenAPIType.NUMBER, "minimum": 0},
     ),
 ]
 

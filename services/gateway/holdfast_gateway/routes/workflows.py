@@ -16,8 +16,9 @@ from holdfast import PromiseNotFound
 from holdfast.errors import ServerUnavailable
 from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.errors import Problem
+from holdfast_gateway.examples import CALL
 from holdfast_gateway.gateway import WORKERS, Gateway
-from holdfast_gateway.openapi import json_body, problems
+from holdfast_gateway.openapi import operation, problems
 from holdfast_gateway.paths import id_from_path, id_of, names_a_step
 from holdfast_gateway.records import PromiseBody, promise_body
 from holdfast_gateway.routes.jobs import KEY
@@ -69,12 +70,18 @@ class StartedBody(msgspec.Struct, rename="camel"):
     description="It is stored when this answers, and runs once: the same id or key again is the"
     " same workflow. Without either each request starts another one. With `?wait=` the answer is"
     " 200 and the promise if the workflow ends in time, and else 202 as without it.",
-    operation_class=json_body(NewWorkflow, is_required=False),
+    operation_class=operation(
+        NewWorkflow,
+        examples=[{"id": "foo/1", "args": [{"n": 1}], "target": "workers"}],
+        is_required=False,
+        answers={200: CALL, 202: StartedBody("foo/1", created=True)},
+        has_location=True,
+    ),
     responses={
         HTTPStatus.OK: ResponseSpec(
             PromiseBody, description="The workflow has ended.", generate_examples=False
         ),
-        **problems(400, 409, 413, 415, 503),
+        **problems(400, 409, 413, 415, 500, 503),
     },
 )
 async def start_workflow(
@@ -112,7 +119,8 @@ async def start_workflow(
     summary="Tell how a workflow is getting on",
     description="Its promise, `pending` until it ends. The id is percent-encoded; one with a slash"
     " may also be given as `-` and `?id=`. An id that belongs to another function is not found.",
-    responses=problems(400, 404, 503),
+    operation_class=operation(answers={200: CALL}),
+    responses=problems(400, 404, 500, 503),
 )
 async def workflow_status(
     request: AnyRequest,
@@ -127,7 +135,7 @@ async def workflow_status(
     found = id_of(request, workflow_id)
     promise = await gateway.resonate.promises.get(found, raw=True)
     body = promise_body(promise)
-    if _function_of(body) != id_from_path(name):
+    if function_of(body) != id_from_path(name):
         raise PromiseNotFound(f"there is no workflow {found} of that function")
     if promise.is_pending and seconds:
         await gateway.waits.until_settled(gateway.resonate, found, seconds)
@@ -187,7 +195,8 @@ def _address_of(target: str | None) -> str:
     return target if ":" in target else f"poll://any@{quote(target, safe='')}"
 
 
-def _function_of(body: PromiseBody) -> str | None:
+def function_of(body: PromiseBody) -> str | None:
+    """Return the name of the function that a promise calls, if it calls one."""
     stored = body.param.data
     function = stored.get("func") if isinstance(stored, dict) else None
     return function if isinstance(function, str) else None
