@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from holdfast_store.archives.port import Archive
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.storage import Storage, StorageError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import Any
 from holdfast.core.checks.snapshot import State
 from holdfast.core.invariants import check_state
 from holdfast.core.records import Task
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.storage import Plan, Storage
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from holdfast.core.membership import Member
 from holdfast.core.records import TaskState
 from holdfast.core.requests import PromiseGet
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.engine import Engine, EngineSettings
 from tests.integration.postgres import query
 from tests.integration.replicas.test_lost_members import Inbox, taking, task_of

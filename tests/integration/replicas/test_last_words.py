@@ -9,8 +9,8 @@ import pytest
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import TARGET, Promise
 from holdfast.core.requests import PromiseCreate
-from holdfast_store.db import postgres
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres import storage as postgres
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.engine import Engine
 from holdfast_store.loops.neighbors import Neighbors
 from holdfast_store.wakeups import News

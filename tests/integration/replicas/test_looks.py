@@ -10,9 +10,9 @@ from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise, PromiseState, Unblock
 from holdfast.core.requests import PromiseGet
 from holdfast_store import background
-from holdfast_store.db import postgres_statements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres import statements as postgres_statements
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.engine import Engine
 from holdfast_store.storage import Behind, Loaded, Plan, Storage
 from holdfast_store.wakeups import News

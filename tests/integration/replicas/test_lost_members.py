@@ -9,8 +9,8 @@ import psycopg
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import TARGET, Promise, Task, TaskState
 from holdfast.core.requests import Done, PromiseCreate, PromiseGet, TaskCreate, TaskGet
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_connections import Bounds
+from holdfast_store.db.postgres.connections import Bounds
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.engine import Engine, EngineSettings
 from holdfast_store.observer import NullObserver
 

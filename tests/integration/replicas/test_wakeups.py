@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from holdfast_store.db import postgres_wakeups as module
-from holdfast_store.db.postgres_connections import Bounds, Connector
-from holdfast_store.db.postgres_wakeups import PostgresWakeups
+from holdfast_store.db.postgres import wakeups as module
+from holdfast_store.db.postgres.connections import Bounds, Connector
+from holdfast_store.db.postgres.wakeups import PostgresWakeups
 from holdfast_store.wakeups import EVERYTHING, NO_NEWS, News
 from tests.integration.postgres import query
 

@@ -19,7 +19,7 @@ from holdfast.v1 import workers_pb2 as pb
 from holdfast_chassis.listen import Address
 from holdfast_store.engine import Engine, EngineSettings
 from holdfast_store.loops.timers import Timers
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.metrics import Metrics
 from holdfast_store.rpc.server import RpcServer, ServerLimits
 from holdfast_store.rpc.stream import StreamLimits

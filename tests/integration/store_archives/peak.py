@@ -11,7 +11,7 @@ from pathlib import Path
 
 from holdfast.core.profile import DEFAULT_PROFILE
 from holdfast_store.archives.audit import Audit
-from holdfast_store.db.sqlite_archive import SqliteArchive
+from holdfast_store.db.sqlite.archive import SqliteArchive
 
 
 async def judge(path: Path, *, now_ms: int) -> None:

@@ -12,7 +12,7 @@ from holdfast.core.records import Callback, Promise, Task, TaskState, Value
 from holdfast_store.archives.audit import SUBJECTS_MAX, Audit, Broken
 from holdfast_store.archives.port import CONTRADICTED, DAMAGED, UNREADABLE, Kind
 from holdfast_store.db.errors import SchemaAhead, SchemaBehind, SchemaTampered
-from holdfast_store.db.sqlite_archive import SqliteArchive
+from holdfast_store.db.sqlite.archive import SqliteArchive
 from holdfast_store.storage import StorageUnavailable
 from tests.integration.store_archives.files import execute, migrated, write
 from tests.unit.holdfast.core.rows import (

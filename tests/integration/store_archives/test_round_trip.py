@@ -19,8 +19,8 @@ from holdfast_store.archives.dump import CannotDump, dump
 from holdfast_store.archives.load import LoadRefused, Source, load
 from holdfast_store.archives.port import Kind, Listener, NotEmpty, Record, RecordRefused, Schedule
 from holdfast_store.db.errors import SchemaBehind
-from holdfast_store.db.sqlite import SqliteStorage
-from holdfast_store.db.sqlite_archive import SqliteArchive
+from holdfast_store.db.sqlite.archive import SqliteArchive
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.db.tables import metadata
 from holdfast_store.storage import StorageUnavailable
 from tests.integration.store_archives.files import execute, migrated, tables_of, write

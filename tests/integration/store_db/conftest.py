@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from holdfast_store.db.migrate import migrate
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.sqlite import SqliteStorage
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.storage import Storage
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from tests.integration.store_db.records import leased, save, targeted
 
 DIED = 86

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from holdfast.core.records import Value
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.storage import CommitOutcomeUnknown, StorageUnavailable
 from tests.integration.store_db.records import promise, save, stored
 

@@ -14,7 +14,7 @@ from holdfast.core.records import Promise, Value
 from holdfast.core.requests import Done, PromiseCreate, Request
 from holdfast_store import backlog as backlog_module
 from holdfast_store import suspects as suspects_module
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.engine import Engine, EngineSettings
 from holdfast_store.loops.timers import Timers
 from holdfast_store.observer import NullObserver

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from tests.integration.store_db.crashing import DIED, WRITTEN
 from tests.integration.store_db.records import promise, save, stored
 

@@ -21,7 +21,7 @@ from holdfast_store.db.errors import (
     SchemaTampered,
     UnsupportedDatabase,
 )
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.db.tables import metadata
 from holdfast_store.storage import StorageUnavailable, TransactionAborted
 from holdfast_store.storages import migrate, open_storage

@@ -31,9 +31,9 @@ from holdfast.core.requests import (
     TaskSuspend,
 )
 from holdfast_store.db.migrate import migrate
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.sqlite import SqliteStorage
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.storage import Behind, Plan, Storage, Turns
 from tests.integration.postgres import Server
 from tests.integration.store_db.records import BYTES_MAX, taken_for

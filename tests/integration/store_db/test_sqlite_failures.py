@@ -13,7 +13,7 @@ import pytest
 from holdfast.core.records import Callback, PromiseState, Unblock, Value
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.migrate import migrate
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.storage import (
     BatchRejected,
     Plan,

@@ -21,8 +21,8 @@ from holdfast.core.requests import (
     TaskHeartbeat,
     TaskSuspend,
 )
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.sqlite import SqliteStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.storage import Plan
 from tests.integration.store_db.records import BYTES_MAX
 

@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_connections import Bounds
+from holdfast_store.db.postgres.connections import Bounds
+from holdfast_store.db.postgres.storage import PostgresStorage
 from tests.integration.postgres import Server, running_server
 from tests.integration.store_postgres.cutting import Cutter
 

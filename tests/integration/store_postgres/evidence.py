@@ -6,7 +6,7 @@ from typing import Any, cast
 import psycopg
 
 from holdfast.core.checks.snapshot import State
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import Plan
 from tests.integration.kill.evidence import Books, Remains, StoreFile
 from tests.integration.kill.processes import until

@@ -15,9 +15,9 @@ from holdfast_store.archives.load import Source, load
 from holdfast_store.archives.port import Archive, Listener, NotEmpty, Record, RecordRefused
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.migrate import migrate
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_archive import PostgresArchive
-from holdfast_store.db.sqlite_archive import SqliteArchive
+from holdfast_store.db.postgres.archive import PostgresArchive
+from holdfast_store.db.postgres.storage import PostgresStorage
+from holdfast_store.db.sqlite.archive import SqliteArchive
 from holdfast_store.storage import StorageError
 from tests.integration.postgres import Server, query
 from tests.integration.store_archives.test_round_trip import FULL_SCHEDULE

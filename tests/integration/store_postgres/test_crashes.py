@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from holdfast.core.requests import Done, PromiseCreate, Refusal
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.engine import Engine
 from tests.integration.kill.processes import until
 from tests.integration.postgres import Server, query

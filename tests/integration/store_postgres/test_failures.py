@@ -9,11 +9,13 @@ import pytest
 
 from holdfast.core.records import Callback, Unblock, Value
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres, postgres_lane, statements
+from holdfast_store.db import statements
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.errors import UnsupportedDatabase
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_connections import Bounds
+from holdfast_store.db.postgres import lane as postgres_lane
+from holdfast_store.db.postgres import storage as postgres
+from holdfast_store.db.postgres.connections import Bounds
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import (
     BatchRejected,
     Plan,

@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.core.records import Value
 from holdfast_store.db.errors import SchemaAhead
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import StorageUnavailable
 from tests.integration.postgres import Server, query
 from tests.integration.store_db.records import load, promise, save, stored

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from holdfast_store.db.postgres_connections import Bounds, Connector
+from holdfast_store.db.postgres.connections import Bounds, Connector
 from tests.integration.postgres import Server
 from tests.integration.store_postgres.test_query_plans import READS
 

@@ -9,8 +9,8 @@ from holdfast import errors
 from holdfast.core.profile import DEFAULT_PROFILE
 from holdfast.rpc import RemoteStore
 from holdfast_store.archives.audit import Audit
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_archive import PostgresArchive
+from holdfast_store.db.postgres.archive import PostgresArchive
+from holdfast_store.db.postgres.storage import PostgresStorage
 from tests.integration.postgres import Server, query
 from tests.integration.rpc.support import FAR_MS, Mailbox, member
 from tests.integration.store_archives.processes import run, started_at

@@ -13,8 +13,8 @@ from alembic.runtime.migration import MigrationContext
 from holdfast_store.db import migrate as migration
 from holdfast_store.db import revisions
 from holdfast_store.db.errors import SchemaAhead, SchemaBehind, SchemaMismatch, SchemaTampered
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_migration import MIGRATION_LOCK
+from holdfast_store.db.postgres.migration import MIGRATION_LOCK
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.db.tables import metadata
 from holdfast_store.storage import StorageError, StorageUnavailable, TransactionAborted
 from holdfast_store.storages import migrate, open_storage

@@ -8,9 +8,10 @@ import pytest
 
 from holdfast.core.records import BRANCH, ORIGIN, PARENT, PromiseState, TaskState
 from holdfast.core.search import PromiseSearch, TaskSearch
-from holdfast_store.db import postgres_statements, retention_statements, statements
+from holdfast_store.db import retention_statements, statements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres_connections import Bounds, Connector
+from holdfast_store.db.postgres import statements as postgres_statements
+from holdfast_store.db.postgres.connections import Bounds, Connector
 from holdfast_store.db.search_statements import SearchStatements
 from tests.integration.postgres import query
 

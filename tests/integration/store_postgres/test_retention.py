@@ -2,7 +2,7 @@
 
 import psycopg
 
-from holdfast_store.db.postgres import PostgresStorage
+from holdfast_store.db.postgres.storage import PostgresStorage
 from tests.integration.postgres import query
 from tests.integration.store_db.records import save
 from tests.integration.store_db.test_retention import left, run, tree

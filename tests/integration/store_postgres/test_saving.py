@@ -8,11 +8,11 @@ import asyncpg
 
 from holdfast.core.records import BRANCH, PARENT, Callback, Preload, Promise, PromiseState
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres_statements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_connections import Bounds, Connector
-from holdfast_store.db.postgres_saving import joined
+from holdfast_store.db.postgres import statements as postgres_statements
+from holdfast_store.db.postgres.connections import Bounds, Connector
+from holdfast_store.db.postgres.saving import joined
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import Plan
 from tests.integration.postgres import query
 from tests.integration.store_postgres.test_query_plans import value_of

@@ -22,8 +22,8 @@ from holdfast.core.requests import (
 )
 from holdfast.core.working_set import Changes
 from holdfast_store.archives.audit import Audit
-from holdfast_store.db.postgres import PostgresStorage
-from holdfast_store.db.postgres_archive import PostgresArchive
+from holdfast_store.db.postgres.archive import PostgresArchive
+from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.engine import Engine
 from holdfast_store.storage import InsertConflict, Loaded, Plan, TransactionAborted
 from tests.integration.kill.processes import until

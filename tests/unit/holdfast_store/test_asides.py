@@ -14,7 +14,7 @@ from holdfast_store import asides as asides_module
 from holdfast_store import background as background_module
 from holdfast_store.asides import Asides
 from holdfast_store.engine import Engine
-from holdfast_store.memory import MemoryStorage, MemoryTransaction
+from holdfast_store.memory.storage import MemoryStorage, MemoryTransaction
 from holdfast_store.storage import BatchRejected
 
 FAR_MS = 2**50

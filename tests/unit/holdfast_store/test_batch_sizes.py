@@ -24,7 +24,7 @@ from holdfast.core.requests import (
 )
 from holdfast.core.working_set import Changes
 from holdfast_store.engine import Engine, EngineSettings
-from holdfast_store.memory import MemoryStorage, MemoryTransaction
+from holdfast_store.memory.storage import MemoryStorage, MemoryTransaction
 from holdfast_store.sizes import carried_bytes
 
 FOUR = Value(data=b"1234", headers={"h": "t"})

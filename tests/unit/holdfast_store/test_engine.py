@@ -33,7 +33,7 @@ from holdfast_store import background as background_module
 from holdfast_store import backlog as backlog_module
 from holdfast_store import suspects as suspects_module
 from holdfast_store.engine import Engine, EngineSettings, Session
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.observer import NullObserver, Observer
 from holdfast_store.storage import (
     BatchRejected,

@@ -6,7 +6,7 @@ from collections import Counter
 from holdfast.core.profile import DEFAULT_PROFILE
 from holdfast.core.requests import PromiseCreate, PromiseGet
 from holdfast_store.engine import Engine, EngineSettings
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.observer import NullObserver
 
 

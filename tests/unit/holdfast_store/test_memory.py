@@ -5,7 +5,7 @@ import sys
 
 from holdfast.core.records import TARGET, Promise, Task, TaskState
 from holdfast.core.working_set import Changes
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.storage import Plan
 
 DATABASES = ("sqlalchemy", "alembic", "sqlite3", "holdfast_store.db")

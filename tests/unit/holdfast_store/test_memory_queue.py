@@ -2,7 +2,7 @@
 
 import random
 
-from holdfast_store.memory_queue import MemoryQueue
+from holdfast_store.memory.queue import MemoryQueue
 from holdfast_store.storage import Turns
 from holdfast_store.trees import START
 

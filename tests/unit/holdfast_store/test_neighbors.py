@@ -23,7 +23,7 @@ from holdfast_store import statistics as statistics_module
 from holdfast_store.engine import Engine
 from holdfast_store.loops import neighbors as module
 from holdfast_store.loops.neighbors import Neighbors
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.replicas import Share
 from holdfast_store.wakeups import EVERYTHING, Hear, News
 

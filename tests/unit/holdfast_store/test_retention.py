@@ -9,7 +9,7 @@ from holdfast.core.records import Promise, PromiseState
 from holdfast.core.working_set import Changes
 from holdfast_store.loops import retention as retention_module
 from holdfast_store.loops.retention import Retention
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.observer import NullObserver
 from holdfast_store.storage import Plan, Pruned, StorageUnavailable
 

@@ -7,7 +7,7 @@ import pytest
 from holdfast.core.limits import SEARCH_LIMIT_MAX, TAGS_MAX
 from holdfast.core.requests import Refusal
 from holdfast.core.search import PromisePage, PromiseSearch, Search, TaskPage, TaskSearch
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.observer import NullObserver
 from holdfast_store.searching import Searching
 from holdfast_store.storage import StorageUnavailable

@@ -12,7 +12,7 @@ from holdfast_store import statistics as statistics_module
 from holdfast_store.loops import readings as readings_module
 from holdfast_store.loops.readings import Readings
 from holdfast_store.members import Members
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.statistics import (
     GROUPS_SHOWN_MAX,
     OTHER_GROUPS,

@@ -11,7 +11,7 @@ from holdfast.core.records import Promise, PromiseState
 from holdfast.core.requests import Done, PromiseCreate, PromiseRegisterListener
 from holdfast_store.engine import Engine
 from holdfast_store.loops.timers import Timers
-from holdfast_store.memory import MemoryStorage, MemoryTransaction
+from holdfast_store.memory.storage import MemoryStorage, MemoryTransaction
 from holdfast_store.observer import NullObserver
 from holdfast_store.storage import Loaded, Plan
 

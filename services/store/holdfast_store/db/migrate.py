@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from holdfast_store.db import sqlite_errors
 from holdfast_store.db.dialects import migration_engine
 from holdfast_store.db.opening import is_postgres, sqlite_path
 from holdfast_store.db.ownership import Ownership
@@ -30,25 +29,14 @@ from holdfast_store.db.revisions import (
     Outlook,
     check_history,
 )
+from holdfast_store.db.sqlite import errors as sqlite_errors
+from holdfast_store.db.steps import Steps
 from holdfast_store.db.tables import schema_floors, schema_revisions
 
 R = TypeVar("R")
 
 BUSY_TIMEOUT_MS = 30_000
 """How long to wait for another process that migrates or writes."""
-
-
-class Steps(Protocol):
-    """Transactions on the database that is migrated."""
-
-    def one(self, work: Callable[[sa.Connection], R]) -> R:
-        """Do some work in a transaction, and commit it; it may be done again from its beginning."""
-
-    def outside(self, work: Callable[[sa.Connection], R]) -> R:
-        """Do some work beside those who write, where the database has transactions in the way."""
-
-    def check_nobody_needs(self, connection: sa.Connection, migration: Migration) -> None:
-        """Raise `SchemaInUse` while a program runs that is too old for what a migration leaves."""
 
 
 def migrate(
@@ -173,9 +161,10 @@ def _with_steps(
     url: str, work: Callable[[Steps], R], *, busy_timeout_ms: int = BUSY_TIMEOUT_MS
 ) -> R:
     if is_postgres(url):
-        from holdfast_store.db import postgres_migration  # noqa: PLC0415 - it needs its driver
+        # It needs a driver that stores on SQLite do without.
+        from holdfast_store.db.postgres import migration as on_postgres  # noqa: PLC0415
 
-        return postgres_migration.alone(url, work, patience_ms=busy_timeout_ms)
+        return on_postgres.alone(url, work, patience_ms=busy_timeout_ms)
     path = sqlite_path(url)
     engine = migration_engine(path, busy_timeout_ms=busy_timeout_ms)
     try:

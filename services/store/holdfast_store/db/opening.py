@@ -5,8 +5,8 @@ from typing import Final
 
 from holdfast_store.archives.port import Archive
 from holdfast_store.db.errors import UnsupportedDatabase
-from holdfast_store.db.sqlite import SqliteStorage
-from holdfast_store.db.sqlite_archive import SqliteArchive
+from holdfast_store.db.sqlite.archive import SqliteArchive
+from holdfast_store.db.sqlite.storage import SqliteStorage
 from holdfast_store.storage import Storage
 
 SQLITE: Final = "sqlite:///"
@@ -17,7 +17,7 @@ def open_storage(url: str) -> Storage:
     """Make the storage at an address, not connected yet; raise `UnsupportedDatabase`."""
     if is_postgres(url):
         # Here, because a store on a file needs no driver of PostgreSQL.
-        from holdfast_store.db.postgres import PostgresStorage  # noqa: PLC0415
+        from holdfast_store.db.postgres.storage import PostgresStorage  # noqa: PLC0415
 
         return PostgresStorage(url)
     return SqliteStorage(sqlite_path(url))
@@ -26,7 +26,7 @@ def open_storage(url: str) -> Storage:
 def open_archive(url: str) -> Archive:
     """Find the database at an address as a whole; raise `UnsupportedDatabase`."""
     if is_postgres(url):
-        from holdfast_store.db.postgres_archive import PostgresArchive  # noqa: PLC0415 - see above
+        from holdfast_store.db.postgres.archive import PostgresArchive  # noqa: PLC0415 - see above
 
         return PostgresArchive(url)
     return SqliteArchive(sqlite_path(url))

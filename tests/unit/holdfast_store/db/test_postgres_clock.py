@@ -1,6 +1,6 @@
 """The database's clock as a process tells it between two readings."""
 
-from holdfast_store.db.postgres_clock import DatabaseClock
+from holdfast_store.db.postgres.clock import DatabaseClock
 
 
 class Machine:

@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from holdfast_store.db import postgres_errors
-from holdfast_store.db.postgres_connections import place_of
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres.connections import place_of
 from holdfast_store.storage import (
     BatchRejected,
     InsertConflict,

@@ -3,7 +3,7 @@
 import asyncio
 
 from holdfast_store.engine import Engine
-from holdfast_store.memory import MemoryStorage
+from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.rpc.readiness import Readiness
 from holdfast_store.storage import StorageUnavailable
 

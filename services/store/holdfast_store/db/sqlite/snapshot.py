@@ -13,7 +13,7 @@ from holdfast_store.db.archive_statements import ArchiveStatements
 from holdfast_store.db.rows import Row, json_text
 from holdfast_store.db.session import Session
 from holdfast_store.db.snapshot_reader import SnapshotReader
-from holdfast_store.db.sqlite_thread import SqliteThread
+from holdfast_store.db.sqlite.thread import SqliteThread
 from holdfast_store.db.statements import Statements
 
 CHUNK_ROWS: Final = 500

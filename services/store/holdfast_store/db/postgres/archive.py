@@ -8,9 +8,9 @@ import asyncpg
 
 from holdfast_store.db import archive_statements, statements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres_connections import Bounds, Connector
-from holdfast_store.db.postgres_restoration import PostgresRestoration
-from holdfast_store.db.postgres_snapshot import CHUNK_ROWS, PostgresSnapshot
+from holdfast_store.db.postgres.connections import Bounds, Connector
+from holdfast_store.db.postgres.restoration import PostgresRestoration
+from holdfast_store.db.postgres.snapshot import CHUNK_ROWS, PostgresSnapshot
 
 BOUNDS: Final = Bounds(statement_ms=0, idle_in_transaction_ms=0, answer_s=3_600.0)
 """A large table takes long, and whoever reads a chunk may take long as well."""

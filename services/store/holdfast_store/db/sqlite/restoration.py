@@ -8,11 +8,12 @@ from itertools import groupby
 from holdfast.core.records import Callback, Promise, Task, Unblock
 from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused, Schedule
 from holdfast_store.db import archive_rows as archived
-from holdfast_store.db import revisions, rows, sqlite_errors
+from holdfast_store.db import revisions, rows
 from holdfast_store.db.archive_statements import ArchiveStatements
 from holdfast_store.db.session import Session
-from holdfast_store.db.sqlite_connections import prepare_for_writing
-from holdfast_store.db.sqlite_thread import SqliteThread
+from holdfast_store.db.sqlite import errors as sqlite_errors
+from holdfast_store.db.sqlite.connections import prepare_for_writing
+from holdfast_store.db.sqlite.thread import SqliteThread
 from holdfast_store.db.statements import Statements
 
 _Insert = tuple[str, list[rows.Row]]

@@ -14,22 +14,18 @@ from typing import Any, Final
 from holdfast.core.records import Preload, Promise
 from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.core.working_set import Changes
-from holdfast_store.db import (
-    postgres_retention,
-    postgres_schema,
-    postgres_searches,
-    postgres_statements,
-    queues,
-    revisions,
-    statements,
-)
+from holdfast_store.db import queues, revisions, statements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres_clock import DatabaseClock
-from holdfast_store.db.postgres_connections import Bounds, Connector
-from holdfast_store.db.postgres_lane import PostgresLane
-from holdfast_store.db.postgres_readers import PostgresReaders
-from holdfast_store.db.postgres_session import PostgresSession
-from holdfast_store.db.postgres_wakeups import CHANNEL, NOTIFY, PostgresWakeups
+from holdfast_store.db.postgres import retention as postgres_retention
+from holdfast_store.db.postgres import schema as postgres_schema
+from holdfast_store.db.postgres import searches as postgres_searches
+from holdfast_store.db.postgres import statements as postgres_statements
+from holdfast_store.db.postgres.clock import DatabaseClock
+from holdfast_store.db.postgres.connections import Bounds, Connector
+from holdfast_store.db.postgres.lane import PostgresLane
+from holdfast_store.db.postgres.readers import PostgresReaders
+from holdfast_store.db.postgres.session import PostgresSession
+from holdfast_store.db.postgres.wakeups import CHANNEL, NOTIFY, PostgresWakeups
 from holdfast_store.db.search_statements import SearchStatements
 from holdfast_store.replicas import FORGOTTEN_MS, LAPSED_MS
 from holdfast_store.storage import (

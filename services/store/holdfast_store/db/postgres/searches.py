@@ -1,7 +1,7 @@
 """Listings of a PostgreSQL database, on a reader's connection."""
 
 from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
-from holdfast_store.db.postgres_session import PostgresSession
+from holdfast_store.db.postgres.session import PostgresSession
 from holdfast_store.db.search_statements import SearchStatements
 from holdfast_store.db.searches import ids_on_page, promise_page, task_page, woken
 from holdfast_store.db.statements import Statements

@@ -9,16 +9,13 @@ import asyncpg
 from holdfast.core.records import Callback, Promise, Task, Unblock
 from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused, Schedule
 from holdfast_store.db import archive_rows as archived
-from holdfast_store.db import (
-    postgres_errors,
-    postgres_schema,
-    postgres_statements,
-    revisions,
-    rows,
-)
+from holdfast_store.db import revisions, rows
 from holdfast_store.db.archive_statements import ArchiveStatements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres_snapshot import meant
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres import schema as postgres_schema
+from holdfast_store.db.postgres import statements as postgres_statements
+from holdfast_store.db.postgres.snapshot import meant
 from holdfast_store.db.statements import Statements
 from holdfast_store.db.tables import metadata, schema_floors, schema_revisions
 from holdfast_store.storage import CommitOutcomeUnknown

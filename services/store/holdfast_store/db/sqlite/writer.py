@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from holdfast.core.records import Preload, Promise
 from holdfast.core.working_set import Changes
-from holdfast_store.db import revisions, rows, sqlite_errors
+from holdfast_store.db import revisions, rows
 from holdfast_store.db.session import Session
-from holdfast_store.db.sqlite_connections import prepare_for_writing
+from holdfast_store.db.sqlite import errors as sqlite_errors
+from holdfast_store.db.sqlite.connections import prepare_for_writing
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import first_within
 from holdfast_store.storage import (

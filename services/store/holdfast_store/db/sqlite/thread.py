@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from holdfast_store.db import sqlite_errors
+from holdfast_store.db.sqlite import errors as sqlite_errors
 
 R = TypeVar("R")
 

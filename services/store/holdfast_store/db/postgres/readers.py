@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import asyncpg
 
-from holdfast_store.db import postgres_errors
-from holdfast_store.db.postgres_connections import Connector
-from holdfast_store.db.postgres_session import PostgresSession
-from holdfast_store.db.postgres_statements import LockingStatements
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres.connections import Connector
+from holdfast_store.db.postgres.session import PostgresSession
+from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.statements import Statements
 from holdfast_store.storage import StorageUnavailable
 

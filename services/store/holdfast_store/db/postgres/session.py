@@ -12,8 +12,8 @@ import asyncpg
 from holdfast.core.records import Callback, Preload, Promise, PromiseState, Task
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.db import rows
-from holdfast_store.db.postgres_saving import columns_of, joined, parts_of
-from holdfast_store.db.postgres_statements import LockingStatements
+from holdfast_store.db.postgres.saving import columns_of, joined, parts_of
+from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import first_within, fitting, rows_max

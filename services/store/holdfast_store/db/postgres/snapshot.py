@@ -8,8 +8,10 @@ import asyncpg
 
 from holdfast.core.checks.snapshot import Violation
 from holdfast_store.archives.port import DAMAGED
-from holdfast_store.db import postgres_errors, postgres_schema, revisions
+from holdfast_store.db import revisions
 from holdfast_store.db.archive_statements import ArchiveStatements
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres import schema as postgres_schema
 from holdfast_store.db.snapshot_reader import SnapshotReader
 from holdfast_store.db.statements import Statements
 

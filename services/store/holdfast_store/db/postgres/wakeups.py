@@ -12,8 +12,8 @@ from typing import Final
 import asyncpg
 
 from holdfast_chassis.logs import get_logger
-from holdfast_store.db import postgres_errors
-from holdfast_store.db.postgres_connections import Connector
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres.connections import Connector
 from holdfast_store.storage import StorageError
 from holdfast_store.wakeups import EVERYTHING, NO_NEWS, Hear, News, read, written
 

@@ -13,12 +13,12 @@ from typing import Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from holdfast_store.db import postgres_errors
 from holdfast_store.db.errors import SchemaInUse
-from holdfast_store.db.migrate import Steps
-from holdfast_store.db.postgres_connections import Bounds, Connector
-from holdfast_store.db.postgres_schema import PROGRAMS_LOCK
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres.connections import Bounds, Connector
+from holdfast_store.db.postgres.schema import PROGRAMS_LOCK
 from holdfast_store.db.revisions import Migration
+from holdfast_store.db.steps import Steps
 from holdfast_store.storage import TransactionAborted
 
 R = TypeVar("R")

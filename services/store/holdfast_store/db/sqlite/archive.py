@@ -10,10 +10,10 @@ from holdfast_store.db import archive_statements, statements
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.ownership import Ownership
-from holdfast_store.db.sqlite_connections import check_version, connect
-from holdfast_store.db.sqlite_restoration import SqliteRestoration
-from holdfast_store.db.sqlite_snapshot import CHUNK_ROWS, SqliteSnapshot
-from holdfast_store.db.sqlite_thread import SqliteThread
+from holdfast_store.db.sqlite.connections import check_version, connect
+from holdfast_store.db.sqlite.restoration import SqliteRestoration
+from holdfast_store.db.sqlite.snapshot import CHUNK_ROWS, SqliteSnapshot
+from holdfast_store.db.sqlite.thread import SqliteThread
 
 BUSY_TIMEOUT_MS: Final = 5_000
 

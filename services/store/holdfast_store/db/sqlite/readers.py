@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from holdfast_store.db import sqlite_errors
 from holdfast_store.db.session import Session
+from holdfast_store.db.sqlite import errors as sqlite_errors
 from holdfast_store.db.statements import Statements
 
 R = TypeVar("R")

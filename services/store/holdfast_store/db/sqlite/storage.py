@@ -17,15 +17,17 @@ from typing import ParamSpec, TypeVar
 from holdfast.core.records import Preload, Promise
 from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
 from holdfast.core.working_set import Changes
-from holdfast_store.db import queues, sqlite_retention, sqlite_searches
+from holdfast_store.db import queues
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.ownership import Ownership
 from holdfast_store.db.search_statements import SearchStatements
 from holdfast_store.db.session import Session
-from holdfast_store.db.sqlite_connections import check_version, connect
-from holdfast_store.db.sqlite_readers import Readers
-from holdfast_store.db.sqlite_writer import Writer
+from holdfast_store.db.sqlite import retention as sqlite_retention
+from holdfast_store.db.sqlite import searches as sqlite_searches
+from holdfast_store.db.sqlite.connections import check_version, connect
+from holdfast_store.db.sqlite.readers import Readers
+from holdfast_store.db.sqlite.writer import Writer
 from holdfast_store.db.statements import Statements, build
 from holdfast_store.storage import (
     Armed,

@@ -16,11 +16,12 @@ import asyncpg
 
 from holdfast.core.records import Preload
 from holdfast.core.working_set import Changes
-from holdfast_store.db import postgres_errors, postgres_schema
-from holdfast_store.db.postgres_clock import DatabaseClock
-from holdfast_store.db.postgres_connections import Connector
-from holdfast_store.db.postgres_session import PostgresSession
-from holdfast_store.db.postgres_statements import LockingStatements
+from holdfast_store.db.postgres import errors as postgres_errors
+from holdfast_store.db.postgres import schema as postgres_schema
+from holdfast_store.db.postgres.clock import DatabaseClock
+from holdfast_store.db.postgres.connections import Connector
+from holdfast_store.db.postgres.session import PostgresSession
+from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import NO_CHILDREN, born_without_children
 from holdfast_store.storage import (

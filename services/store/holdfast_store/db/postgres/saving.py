@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from holdfast.core.working_set import Changes
 from holdfast_store.db import rows
-from holdfast_store.db.postgres_statements import LockingStatements
+from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
 
 Part = tuple[str, Sequence[Row]]

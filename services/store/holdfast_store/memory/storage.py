@@ -28,10 +28,10 @@ from holdfast.core.search import (
     TaskSearch,
 )
 from holdfast.core.working_set import Changes, WorkingSet
-from holdfast_store import memory_searches
 from holdfast_store.agenda import Agenda
-from holdfast_store.memory_queue import MemoryQueue
-from holdfast_store.memory_trees import Asked, MemoryTrees
+from holdfast_store.memory import searches as memory_searches
+from holdfast_store.memory.queue import MemoryQueue
+from holdfast_store.memory.trees import Asked, MemoryTrees
 from holdfast_store.preloads import counted_bytes, first_within, fitting, rows_max
 from holdfast_store.storage import (
     Armed,

@@ -9,7 +9,7 @@ from functools import cache
 
 from holdfast_store.db import retention_statements
 from holdfast_store.db.dialects import Postgres
-from holdfast_store.db.postgres_session import PostgresSession
+from holdfast_store.db.postgres.session import PostgresSession
 from holdfast_store.db.retention_statements import RetentionStatements
 from holdfast_store.db.rows import origin_of
 from holdfast_store.storage import Pruned, Root, TreePart

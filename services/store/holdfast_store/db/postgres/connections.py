@@ -7,7 +7,7 @@ from typing import Any, Final
 import asyncpg
 
 from holdfast_store.db.errors import UnsupportedDatabase
-from holdfast_store.db.postgres_errors import FAILURES, is_refusal, meaning_of
+from holdfast_store.db.postgres.errors import FAILURES, is_refusal, meaning_of
 from holdfast_store.storage import StorageError, StorageRefused, StorageUnavailable
 
 VERSION_MIN = 15

@@ -1,0 +1,1 @@
+"""Promises in PostgreSQL: connections, lanes, statements and what another store is told."""

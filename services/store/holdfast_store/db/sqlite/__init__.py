@@ -1,0 +1,1 @@
+"""Promises in one SQLite file: one writer on a thread of its own, and readers beside it."""
