@@ -19,7 +19,7 @@ from typing import Final
 
 import psycopg
 
-from holdfast_store.db.postgres_restoration import OF_SCHEMA
+from holdfast_store.db.postgres.restoration import OF_SCHEMA
 from holdfast_store.db.tables import metadata
 from holdfast_store.storages import migrate
 from tests.integration.launch import FILE_BYTES_MAX

@@ -1,8 +1,9 @@
 """Many clients that follow events: with real processes and real connections."""
 
 import asyncio
+import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -67,7 +68,17 @@ async def streams(gateway: Process, http: httpx.AsyncClient, number: int) -> Non
     await get_until(http, f"http://{address}/metrics", lambda answer: told in answer.text)
 
 
-@pytest.mark.timeout(120)
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Let this process, and the gateway it starts, have as many connections as the test wants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * CLIENTS)), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.usefixtures("many_files")
 async def test_a_thousand_idle_clients_are_told_of_the_end_and_let_go_at_the_stop(
     start: Start, store_url: str
 ) -> None:

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, Page, ViewportSize, async_playwright
+from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
 SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
+PATIENCE_MS = 30_000
+"""For anything to show: a busy machine takes seconds for what a person would not notice."""
+
 DESKTOP = ViewportSize(width=1280, height=800)
 PHONE = ViewportSize(width=360, height=640)
 LOST = "net::ERR_"  # what the browser notes about requests that a test let fail
 REFUSED = "the server responded with a status of"
+
+expect.set_options(timeout=PATIENCE_MS)
 
 # For every text on the page: the ratio of its contrast to what is behind it, and what it should be.
 CONTRASTS = """() => {
@@ -103,7 +108,7 @@ async def visiting(browser: Browser, base: str) -> AsyncIterator[Visit]:
     """Open a page of a browser that knows nothing of earlier visits."""
     async with await browser.new_context(viewport=DESKTOP) as context:
         page = await context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(PATIENCE_MS)
         visit = Visit(page, base)
 
         def note_request(request: Any) -> None:

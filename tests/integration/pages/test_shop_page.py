@@ -65,9 +65,9 @@ async def test_nobody_cancels_the_countdown_ends_and_the_order_is_confirmed(
     await expect(visit.text(WINDOW)).to_be_hidden()
     await expect(visit.text(OUTCOME)).to_contain_text("Order confirmed!")
 
-    # A slow machine may miss a second; it never shows one twice, or more than are left.
+    # A slow machine may miss a second, also the first; it never shows one twice, or too many.
     seconds = [int(text) for text in await visit.page.evaluate("countdown")]
-    assert seconds[0] == 5
+    assert seconds
     assert seconds == sorted(set(seconds), reverse=True)
     assert set(seconds) <= {5, 4, 3, 2, 1, 0}
     [row] = system.rows(purchases)
