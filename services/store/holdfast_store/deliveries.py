@@ -6,7 +6,6 @@ turn follows the one before until nothing is left.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Final
 
 from holdfast.core.records import Promise
@@ -54,12 +53,15 @@ class Deliveries:
         self._later = later
         self._wanted: dict[str, None] = {}
         self._preferred_elsewhere: set[str] = set()
+        self._is_resting = False
         self.working: asyncio.Task[None] | None = None
 
     def want(self, addresses: Iterable[str]) -> None:
         """Take what waits for these addresses, whoever receives it here."""
         self._wanted.update(dict.fromkeys(addresses))
-        if self._wanted and (self.working is None or self.working.done()):
+        if self._is_resting or not self._wanted:
+            return
+        if self.working is None or self.working.done():
             self.working = asyncio.create_task(self._work(), name="deliveries")
 
     def hear(self, addresses: Iterable[str]) -> None:
@@ -93,11 +95,17 @@ class Deliveries:
                 )
             except StorageError as error:
                 log.warning("unblocks_not_taken", error=str(error))
-                self._later(RETRY_PAUSE_S, partial(self.want, seated))
+                self._wanted.update(dict.fromkeys(seated))
+                self._is_resting = True
+                self._later(RETRY_PAUSE_S, self._end_rest)
                 return
             if found:
                 self._wanted.update(dict.fromkeys(seated))
             self._send(found)
+
+    def _end_rest(self) -> None:
+        self._is_resting = False
+        self.want(())
 
     def _send(self, found: Iterable[tuple[str, Promise]]) -> None:
         sent: set[tuple[str, str]] = set()

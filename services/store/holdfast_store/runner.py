@@ -14,6 +14,7 @@ from typing import Final, Protocol, TypeVar
 from holdfast.core.membership import TaskPush
 from holdfast.core.requests import SKIPPED, Outcome, Refusal, Skipped
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.seldom import Seldom
 from holdfast_store.batches import (
     Batch,
     Committed,
@@ -88,6 +89,7 @@ class Runner:
         self._reached = reached
         self._attempts_max = attempts_max
         self._preload_bytes_max = preload_bytes_max
+        self._seldom = Seldom()
 
     async def run(self, batch: Batch) -> None:
         """Run a batch to its answers."""
@@ -116,7 +118,7 @@ class Runner:
                 return
             except StorageError as error:
                 self._observer.batch_failed(kind=type(error).__name__)
-                log.warning("batch_failed", error=str(error), kind=type(error).__name__)
+                self._warn(error)
                 self._give_up(batch, unavailable(error))
                 return
             except Exception as error:
@@ -134,6 +136,13 @@ class Runner:
         self._give_up(batch, Refusal(status=503, code="contention", message=message))
 
     # Failures
+
+    def _warn(self, error: StorageError) -> None:
+        """Tell of a database that fails every batch, but not once for each of them."""
+        kind = type(error).__name__
+        left_out = self._seldom.due(kind)
+        if left_out is not None:
+            log.warning("batch_failed", error=str(error), kind=kind, left_out=left_out)
 
     async def _take_apart(self, batch: Batch, error: Exception) -> None:
         """Repeat a refused batch in parts, until the culprit is alone with its error."""
