@@ -6,7 +6,7 @@ PYTHON ?= $(or $(and $(wildcard .venv/requirements.lock),$(wildcard $(BIN)/pytho
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test chart-test check chaos bench bench-peers bench-store fmt lock images crd proto docs dashboards chromium postgres prometheus monitoring-test e2e e2e-short dev-cluster clean
+.PHONY: help setup demo test chart-test check chaos model differential conformance linearizability simulation fuzz-rpc bench bench-peers bench-store fmt lock images crd proto docs dashboards chromium official official-clients fuzz-bridge postgres prometheus monitoring-test e2e e2e-short dev-cluster clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,7 @@ $(READY): requirements.lock pyproject.toml tools/setup.sh
 demo: $(READY) ## run an order through every service while its worker is killed
 	@$(BIN)/holdfast demo first-order || [ $$? -eq 141 ] # 141: as in `make demo | head`
 
-test: check prometheus postgres chromium ## check, then every test
+test: check prometheus postgres chromium official-clients ## check, then every test
 	@$(BIN)/pytest
 
 check: $(READY) ## everything that needs no test run: format, lint, types, imports, drift
@@ -34,6 +34,12 @@ check: $(READY) ## everything that needs no test run: format, lint, types, impor
 	$(BIN)/python tools/gen_crd.py --check
 	$(BIN)/python -m tools.gen_chart_docs --check
 	$(BIN)/python tools/gen_locks.py --check
+
+official: $(READY) official-clients ## users of official clients of the protocol, against `holdfast dev`
+	@$(BIN)/pytest tests/official
+
+fuzz-bridge: $(READY) ## malformed requests to the bridge (SECONDS=600 SEED=…)
+	@$(if $(SECONDS),FUZZ_SECONDS='$(SECONDS)') $(if $(SEED),FUZZ_SEED='$(SEED)') $(BIN)/pytest -s tests/fuzz/bridge
 
 chart-test: $(READY) ## only the tests of the Helm charts, with each helm on PATH (helm, helm3)
 	@$(BIN)/pytest tests/chart
@@ -60,9 +66,32 @@ postgres:
 chromium:
 	@tools/chromium.sh
 
+official-clients:
+	@tools/official.sh
+
 chaos: $(READY) postgres ## kill processes of three stores' system for ten minutes (SECONDS=600 SEED=… STORES=3)
 	@$(BIN)/python -m tests.chaos $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SEED),--seed '$(SEED)') \
 	  $(if $(STORES),--stores '$(STORES)') $(if $(KEEP),--keep '$(KEEP)')
+
+model: $(READY) ## the naive model against the worked traces, and the product against its mutants
+	@$(BIN)/pytest tests/conformance/test_traces.py tests/differential/test_mutants.py
+
+differential: $(READY) postgres ## random operations on every store and the model (SECONDS=60 SEED=… BACKENDS=core,…)
+	@$(BIN)/python -m tests.differential $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SEED),--seed '$(SEED)') \
+	  $(if $(BACKENDS),--backends '$(BACKENDS)') $(if $(PROFILE),--profile '$(PROFILE)') $(if $(WILD),--wild)
+
+conformance: $(READY) postgres ## one suite over the model, the rules, each storage and each protocol
+	@$(BIN)/pytest tests/conformance
+
+linearizability: $(READY) postgres ## racing clients and killed stores, every answer explained (SECONDS=60 SEED=… KEEP=folder)
+	@$(BIN)/python -m tests.linearizability $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SEED),--seed '$(SEED)') \
+	  $(if $(KEEP),--keep '$(KEEP)')
+
+simulation: $(READY) ## stores on virtual time with everything going wrong (SECONDS=60 SEED=…)
+	@$(BIN)/python -m tests.simulation $(if $(SECONDS),--seconds '$(SECONDS)') $(if $(SEED),--seed '$(SEED)')
+
+fuzz-rpc: $(READY) ## malformed bytes at every gRPC door of a store (SECONDS=600 SEED=…)
+	@$(if $(SECONDS),FUZZ_SECONDS='$(SECONDS)') $(if $(SEED),FUZZ_SEED='$(SEED)') $(BIN)/pytest -s tests/fuzz/rpc
 
 bench: $(READY) ## measure Holdfast beside the limits of this machine
 	@$(BIN)/python -m tests.bench

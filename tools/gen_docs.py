@@ -13,7 +13,8 @@ from pathlib import Path
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
 
-import holdfast_gateway.metrics  # noqa: F401 - defines its metrics by being imported
+import holdfast_gateway.bridge.metrics  # defines its metrics by being imported
+import holdfast_gateway.metrics  # noqa: F401 - as above
 import holdfast_operator.metrics  # noqa: F401 - as above
 from holdfast.prometheus import WorkerMetrics
 from holdfast_chassis.metrics import describe_build

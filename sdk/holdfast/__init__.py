@@ -21,6 +21,7 @@ from holdfast.errors import (
     PromiseTimedOut,
     RemoteError,
     ResonateError,
+    ScheduleNotFound,
     ServerUnavailable,
     Unauthenticated,
 )
@@ -28,6 +29,7 @@ from holdfast.handle import Handle
 from holdfast.options import Options
 from holdfast.promises import DurablePromise
 from holdfast.retry import Constant, Exponential, Linear, Never, RetryPolicy
+from holdfast.schedules import DurableSchedule
 
 __all__ = [
     "AlreadyRegistered",
@@ -38,6 +40,7 @@ __all__ = [
     "DecodeError",
     "DurableFuture",
     "DurablePromise",
+    "DurableSchedule",
     "EncodeError",
     "Encryptor",
     "Exponential",
@@ -59,6 +62,7 @@ __all__ = [
     "Resonate",
     "ResonateError",
     "RetryPolicy",
+    "ScheduleNotFound",
     "ServerUnavailable",
     "Unauthenticated",
     "register_error",

@@ -20,6 +20,7 @@ from holdfast.errors import ResonateError
 from holdfast.handle import Handle as AsyncHandle
 from holdfast.options import Options
 from holdfast.registry import Callee
+from holdfast.schedules import UTC, DurableSchedule, FunctionSchedule
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class Resonate:
         """As that of `holdfast.Resonate`."""
         self.promises = Blocking(self._client.promises, self._wait)
         """The methods of `resonate.promises`, without `await`."""
+        self.schedules = Blocking(self._client.schedules, self._wait)
+        """The methods of `resonate.schedules`, without `await`."""
         self.tasks = Blocking(self._client.tasks, self._wait)
         """The methods of `resonate.tasks`, without `await`."""
 
@@ -66,6 +69,15 @@ class Resonate:
     def begin_rpc(self, id: str, fn: Callee, /, *args: object, **kwargs: object) -> "Handle[Any]":
         """Start a function in a worker group; its promise is stored when this returns."""
         return self._handle(lambda: self._client.begin_rpc(id, fn, *args, **kwargs))
+
+    def schedule(
+        self, name: str, cron: str, fn: Callee, /, *args: object, tz: str = UTC, **kwargs: object
+    ) -> "Schedule":
+        """Have a function called by a worker group at the instants of a cron expression."""
+        call = self._client.schedule
+        return Schedule(
+            self._wait(lambda: call(name, cron, fn, *args, tz=tz, **kwargs)), self._wait
+        )
 
     def get(self, id: str) -> "Handle[Any]":
         """Find a run, or any promise, by id; raises `PromiseNotFound`."""
@@ -161,6 +173,46 @@ class Handle(Generic[T]):
         return canceled
 
 
+class Schedule:
+    """A schedule that calls a function; as the one of `holdfast.Resonate`, without `await`."""
+
+    def __init__(
+        self, schedule: FunctionSchedule, wait: Callable[[Callable[[], Awaitable[Any]]], Any]
+    ) -> None:
+        self.id = schedule.id
+        """Full id, prefix included."""
+        self.created = schedule.created
+        """Whether this call made the schedule."""
+        self._schedule = schedule
+        self._wait = wait
+
+    def __repr__(self) -> str:
+        return repr(self._schedule)
+
+    def get(self) -> DurableSchedule:
+        """Read it."""
+        found: DurableSchedule = self._wait(self._schedule.get)
+        return found
+
+    def delete(self) -> None:
+        """Delete it; runs that it started go on."""
+        self._wait(self._schedule.delete)
+
+    def pause(self) -> DurableSchedule:
+        """Let it start nothing until it is resumed."""
+        paused: DurableSchedule = self._wait(self._schedule.pause)
+        return paused
+
+    def resume(self) -> DurableSchedule:
+        """Let it go on; what it would have started meanwhile is not made up for."""
+        resumed: DurableSchedule = self._wait(self._schedule.resume)
+        return resumed
+
+    def trigger(self) -> Handle[Any]:
+        """Start now what it starts, paused or not, beside its planned runs."""
+        return Handle(self._wait(self._schedule.trigger), self._wait)
+
+
 class Blocking:
     """The methods of a part of the client, each of which returns when it is done."""
 
@@ -172,7 +224,8 @@ class Blocking:
         method = getattr(self._part, name)
 
         def call(*args: object, **kwargs: object) -> Any:  # noqa: ANN401 - whatever it answers
-            return self._wait(lambda: method(*args, **kwargs))
+            answer = self._wait(lambda: method(*args, **kwargs))
+            return Handle(answer, self._wait) if isinstance(answer, AsyncHandle) else answer
 
         return call
 

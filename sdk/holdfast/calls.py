@@ -21,6 +21,8 @@ from holdfast.core.requests import (
 from holdfast.core.search import (
     PromisePage,
     PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
     Search,
     TaskPage,
     TaskSearch,
@@ -38,7 +40,7 @@ from holdfast.runtime.subscriptions import Subscription, Subscriptions
 from holdfast.runtime.waits import ending_error
 from holdfast.runtime.worker import Worker, WorkerSettings
 
-_PageT = TypeVar("_PageT", PromisePage, TaskPage)
+_PageT = TypeVar("_PageT", PromisePage, TaskPage, SchedulePage)
 
 
 class Calls:
@@ -243,6 +245,11 @@ class Calls:
         """List tasks; raises what the store refused it with."""
         _check(search)
         return _page(await self._store.search_tasks(search))
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules; raises what the store refused it with."""
+        _check(search)
+        return _page(await self._store.search_schedules(search))
 
     async def cancel(self, promise_id: str, value: Value) -> Promise:
         """Cancel a promise, and unless it was settled otherwise what is attached to it."""

@@ -32,6 +32,7 @@ from holdfast.retry import STEP_DEFAULT, RetryPolicy
 from holdfast.runtime.receiver import Deliveries
 from holdfast.runtime.subscriptions import Subscriptions
 from holdfast.runtime.worker import Worker, WorkerSettings
+from holdfast.schedules import Schedules
 from holdfast.settings import read_environment
 from holdfast.tasks import Tasks
 
@@ -122,6 +123,7 @@ class Resonate(Registering):
         if log_level is not None:
             self.logger.setLevel(log_level.upper())
         self.promises = Promises(self)
+        self.schedules = Schedules(self)
         self.tasks = Tasks(self)
         request_ms = span_ms(
             timeout if timeout is not None else environment.timeout_s or TIMEOUT_S_DEFAULT,
@@ -131,7 +133,7 @@ class Resonate(Registering):
             url, embedded = environment.url, environment.embedded
         self._is_embedded = store is None and url is None
         self._store = store or open_store(
-            url, embedded, token=token or environment.token, timeout_s=request_ms / 1000
+            url, embedded, token=token, environment=environment, timeout_s=request_ms / 1000
         )
         self._max_concurrency = max_concurrency
         self._accept_tasks = accept_tasks
@@ -280,6 +282,11 @@ class Resonate(Registering):
         if self._spawned:
             await asyncio.wait(self._spawned)
         await self._store.close()
+
+    @property
+    def default_target(self) -> str:
+        """Worker group of calls that name none."""
+        return self._settings.default_target
 
     @property
     def held(self) -> int:

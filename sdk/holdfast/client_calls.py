@@ -6,13 +6,14 @@ from holdfast.handle import Call, Handle
 from holdfast.inside import warn_of_client_call
 from holdfast.options import NO_OPTIONS, Options
 from holdfast.registry import Callee
+from holdfast.schedules import UTC, FunctionSchedule
 
 if TYPE_CHECKING:
     from holdfast.client import Resonate
 
 
 class ClientCalls:
-    """`run`, `begin_run`, `rpc`, `begin_rpc`; what they are made on says which client and options.
+    """`run`, `begin_run`, `rpc`, `begin_rpc`, `schedule`, on a client or on options that know it.
 
     Every one answers an object at once; what it asks for happens when that is awaited or spawned.
     """
@@ -59,6 +60,25 @@ class ClientCalls:
         warn_of_client_call("resonate.begin_rpc", instead="use ctx.begin_rpc() or ctx.detached()")
         client = self._resonate
         return Call(client, _handle(client, id, fn, args, kwargs, self._base, here=False))
+
+    def schedule(
+        self, name: str, cron: str, fn: Callee, /, *args: object, tz: str = UTC, **kwargs: object
+    ) -> Call[FunctionSchedule]:
+        """Have a function called by a worker group at the instants of a cron expression.
+
+        Await it for the schedule, which outlives this process. It is kept by its name: a second
+        call changes nothing and answers the one that exists. Each run has an id of its own,
+        `<name>.<planned instant in ms>`, so that it runs once, also if a store or worker was away.
+        The timeout of a run counts from its planned instant.
+
+        >>> await resonate.schedule("nightly", "0 3 * * *", report, tz="Europe/Berlin")
+        """
+        warn_of_client_call("resonate.schedule", instead="call it in a step")
+        client = self._resonate
+        return Call(
+            client,
+            client.schedules.of_function(name, cron, fn, args, kwargs, self._base, tz=tz),
+        )
 
     @property
     def _resonate(self) -> "Resonate":

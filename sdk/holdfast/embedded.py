@@ -11,6 +11,7 @@ from typing import cast
 
 from holdfast.errors import NotSupported
 from holdfast.port import Store
+from holdfast.settings import Environment
 
 GROUP = "holdfast.stores"
 
@@ -38,12 +39,15 @@ def open_store(
     embedded: str | os.PathLike[str] | None,
     *,
     token: str | None,
+    environment: Environment,
     timeout_s: float,
 ) -> Store:
     """Make the store that was named, remote before embedded; it is not started yet."""
     if url is not None:
         # gRPC is loaded only by programs that use it.
         from holdfast.rpc import RemoteStore  # noqa: PLC0415
+        from holdfast.rpc.access import access_of  # noqa: PLC0415
 
-        return RemoteStore(url, token=token, timeout_s=timeout_s)
+        access = access_of(environment, token=token)
+        return RemoteStore(url, access=access, timeout_s=timeout_s)
     return open_embedded(os.fspath(embedded) if embedded is not None else MEMORY)

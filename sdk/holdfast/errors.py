@@ -80,6 +80,12 @@ class TaskNotFound(ResonateError):
     default_code = "task_not_found"
 
 
+class ScheduleNotFound(ResonateError):
+    """There is no schedule with this id."""
+
+    default_code = "schedule_not_found"
+
+
 class VersionConflict(ResonateError):
     """The task is not in the state, or not at the version, that the request demands (409)."""
 

@@ -20,7 +20,8 @@ def span_ms(span: float | timedelta, *, field: str) -> int:
         raise TypeError(f"{field} must be seconds or a timedelta, it is {span!r}")
     if not seconds >= 0:
         raise ValueError(f"{field} must not be negative, it is {span!r}")
-    return int(min(seconds * 1000, INTEGER_MAX))
+    # Rounded: as a binary fraction of a second, a whole number of milliseconds may lie below it.
+    return round(min(seconds * 1000, INTEGER_MAX))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

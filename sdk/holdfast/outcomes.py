@@ -10,6 +10,7 @@ from holdfast.errors import (
     PreconditionFailed,
     PromiseNotFound,
     ResonateError,
+    ScheduleNotFound,
     ServerError,
     ServerOverloaded,
     ServerUnavailable,
@@ -35,6 +36,7 @@ _BY_STATUS: Mapping[int, type[ResonateError]] = {
 def error_of(refusal: Refusal) -> ResonateError:
     """Make the exception for a refused operation; its code is the store's."""
     cls = _BY_STATUS.get(refusal.status, ServerError)
-    if refusal.code == TaskNotFound.default_code:
-        cls = TaskNotFound
+    for known in (TaskNotFound, ScheduleNotFound):
+        if refusal.code == known.default_code:
+            cls = known
     return cls(refusal.message, code=refusal.code)

@@ -12,7 +12,14 @@ from typing import Protocol
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.records import Promise
 from holdfast.core.requests import Outcome, Refusal, Request
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +75,9 @@ class Store(Protocol):
 
     async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
         """List tasks, in the same way."""
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        """List schedules, in the same way."""
 
     def give_back(self, credits: int) -> None:
         """Return credits without a chain."""

@@ -12,6 +12,10 @@ class Environment:
 
     url: str | None = None
     token: str | None = None
+    token_file: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     prefix: str | None = None
     group: str | None = None
     pid: str | None = None
@@ -38,6 +42,10 @@ def read_environment(env: Mapping[str, str]) -> Environment:
     return Environment(
         url=url,
         token=text("RESONATE_TOKEN"),
+        token_file=text("RESONATE_TOKEN_FILE"),
+        tls_ca=text("RESONATE_TLS_CA"),
+        tls_cert=text("RESONATE_TLS_CERT"),
+        tls_key=text("RESONATE_TLS_KEY"),
         prefix=text("RESONATE_PREFIX"),
         group=text("RESONATE_GROUP"),
         pid=text("RESONATE_PID"),

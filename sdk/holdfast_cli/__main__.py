@@ -179,7 +179,9 @@ def _add_dev(parser: "_Parser") -> None:
         " (default: %(default)s)",
     )
     parser.add_argument(
-        "--debug", action="store_true", help="let the store answer debugging requests"
+        "--debug",
+        action="store_true",
+        help="for tests of the protocol: nothing is due by the clock",
     )
     parser.epilog = (
         "Once everything is ready one line says so: the word `ready`, a space and a JSON object"

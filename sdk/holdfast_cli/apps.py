@@ -89,7 +89,10 @@ async def running(listen: Address, *, shop_variant: Shop) -> AsyncIterator[Addre
         # What is entered last ends first: requests are answered before their client leaves.
         await resonate.start()
         stack.push_async_callback(resonate.stop, STOP_SECONDS)
-        address = await stack.enter_async_context(serving(app, listen, stop_seconds=STOP_SECONDS))
+        listening = serving(
+            app, listen, stop_seconds=STOP_SECONDS, body_seconds=gateway.body_seconds
+        )
+        address = await stack.enter_async_context(listening)
         stack.callback(waits.close)
         stack.callback(watches.close)
         yield address

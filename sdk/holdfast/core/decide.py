@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from holdfast.core import promise as promises
+from holdfast.core import schedule as schedules
 from holdfast.core import task as tasks
 from holdfast.core.profile import Profile
 from holdfast.core.requests import (
@@ -18,6 +19,11 @@ from holdfast.core.requests import (
     PromiseSettle,
     Refusal,
     Request,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleRequest,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -37,11 +43,12 @@ class Keys:
     """What must be loaded before a batch can be decided.
 
     `ids` names promises with their tasks, obligations and, through callbacks, awaiters; `pids`
-    names processes whose leases are wanted.
+    names processes whose leases are wanted; `schedules` names schedules alone.
     """
 
     ids: set[str] = field(default_factory=set)
     pids: set[str] = field(default_factory=set)
+    schedules: set[str] = field(default_factory=set)
 
     def add(self, request: Request) -> None:
         """Include everything that a request may touch."""
@@ -63,6 +70,8 @@ class Keys:
                 self.ids.add(request.awaiter)
             case PromiseRegisterListener():
                 self.ids.add(request.awaited)
+            case ScheduleRequest():
+                self.schedules.add(request.id)
             case _:
                 self.ids.add(request.id)
 
@@ -102,6 +111,14 @@ def decide(  # noqa: C901, PLR0911, PLR0912 - one arm per operation
             return tasks.halt(ws, request, now_ms=now_ms)
         case TaskContinue():
             return tasks.continue_(ws, request, now_ms=now_ms)
+        case ScheduleGet():
+            return schedules.get(ws, request)
+        case ScheduleCreate():
+            return schedules.create(ws, request, now_ms=now_ms)
+        case ScheduleDelete():
+            return schedules.delete(ws, request)
+        case SchedulePause():
+            return schedules.pause(ws, request, now_ms=now_ms)
 
 
 def decide_chain(

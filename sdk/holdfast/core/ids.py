@@ -42,6 +42,11 @@ class Address:
 
 UNROUTED = Address(group="", pid="", unicast=False)
 
+HTTP_GROUP = "http:"
+"""Group of everything that is pushed to an HTTP address; no poll address names it."""
+
+_HTTP_PUSH = Address(group=HTTP_GROUP, pid="", unicast=False)
+
 
 @lru_cache(maxsize=4096)
 def is_absolute_uri(text: str) -> bool:
@@ -56,15 +61,19 @@ def is_absolute_uri(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address:
-    """Read `poll://any@group/pid` and its kin; any other scheme has no group (§4.4)."""
+    """Read `poll://any@group/pid` and its kin, or `http://…`; others have no group (§4.4)."""
     kind: Literal["any", "uni"]
     if text.startswith("poll://any@"):
         kind = "any"
     elif text.startswith("poll://uni@"):
         kind = "uni"
+    elif text.startswith(("http://", "https://")):
+        return _HTTP_PUSH
     else:
         return UNROUTED
     group, _, pid = text[len("poll://any@") :].partition("/")
+    if unquote(group) == HTTP_GROUP:
+        return UNROUTED  # whoever pushes expects addresses to push to
     return Address(group=unquote(group), pid=unquote(pid), unicast=kind == "uni")
 
 

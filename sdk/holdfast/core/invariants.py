@@ -8,12 +8,18 @@ of rows (`check_step`: comparing is linear, judging only looks at what differs).
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from holdfast.core.checks import obligation_steps, promise_steps, states, task_steps
+from holdfast.core.checks import (
+    obligation_steps,
+    promise_steps,
+    schedule_steps,
+    states,
+    task_steps,
+)
 from holdfast.core.checks.snapshot import State, Violation
 from holdfast.core.checks.states import Scene, StateRule
 from holdfast.core.checks.step import REQUEST_RULES, Pair, Step, StepKind, StepRule
 from holdfast.core.profile import DEFAULT_PROFILE, Profile
-from holdfast.core.records import Callback, Promise, Task, Unblock
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
 from holdfast.core.requests import Request
 
 __all__ = ["State", "StepKind", "Violation", "check_rows", "check_state", "check_step"]
@@ -40,6 +46,7 @@ def check_state(
         callbacks=state.callbacks.values(),
         listeners=state.listeners,
         unblocks=state.unblocks.values(),
+        schedules=state.schedules.values(),
         now_ms=now_ms,
         profile=profile,
     )
@@ -53,6 +60,7 @@ def check_rows(
     callbacks: Iterable[Callback] = (),
     listeners: Iterable[tuple[str, str]] = (),
     unblocks: Iterable[Unblock] = (),
+    schedules: Iterable[Schedule] = (),
     now_ms: int,
     profile: Profile = DEFAULT_PROFILE,
 ) -> list[Violation]:
@@ -68,6 +76,7 @@ def check_rows(
     found += _judge_rows(states.CALLBACK_RULES, scene, callbacks)
     found += _judge_rows(states.LISTENER_RULES, scene, listeners)
     found += _judge_rows(states.UNBLOCK_RULES, scene, unblocks)
+    found += _judge_rows(states.SCHEDULE_RULES, scene, schedules)
     return found
 
 
@@ -116,6 +125,11 @@ def check_step(
     enqueued += [pair.after for pair in altered]
     found += _judge_differences(obligation_steps.UNBLOCK_ARRIVAL_RULES, step, enqueued)
     found += _judge_differences(obligation_steps.UNBLOCK_DEPARTURE_RULES, step, delivered)
+
+    made, moved, dropped = _differences(before.schedules, after.schedules)
+    found += _judge_differences(schedule_steps.SCHEDULE_BIRTH_RULES, step, made)
+    found += _judge_differences(schedule_steps.SCHEDULE_CHANGE_RULES, step, moved)
+    found += _judge_differences(schedule_steps.SCHEDULE_DEATH_RULES, step, dropped)
     return found
 
 
@@ -162,7 +176,7 @@ def _name(row: object) -> str:
     match row:
         case Pair():
             return _name(row.after)
-        case Promise() | Task():
+        case Promise() | Task() | Schedule():
             return row.id
         case Callback():
             return f"{row.awaited} <- {row.awaiter}"
@@ -183,6 +197,11 @@ def _describe(row: object) -> str:
             return (
                 f"{row.state.value}, created {row.created_at_ms}, settled {row.settled_at_ms}, "
                 f"deadline {row.timeout_at_ms}, armed {row.armed}"
+            )
+        case Schedule():
+            return (
+                f"created {row.created_at_ms}, last {row.last_run_at_ms}, "
+                f"next {row.next_run_at_ms}, paused {row.paused}"
             )
         case Task() | Callback() | Unblock():
             return repr(row)

@@ -44,6 +44,15 @@ SEARCH_LIMIT_DEFAULT: Final = 100
 SEARCH_LIMIT_MAX: Final = 1_000
 """A page is one answer, and one reading that others wait behind."""
 
+SCHEDULE_SEARCH_LIMIT_DEFAULT: Final = 10
+"""The same for a listing of schedules, as the protocol has it (§5.2)."""
+
+CRON_BYTES_MAX: Final = 256
+"""Cron expressions; one that lists every minute of an hour has 169 characters."""
+
+TIME_ZONE_BYTES_MAX: Final = 64
+"""Names of time zones; the longest that is in use has about half of that."""
+
 SEARCH_BYTES_MAX: Final = 3 * 1_048_576
 """Payloads and tags on a page, which has one record in any case: it must fit into a message, that
 is 4 MiB, with what a message adds to each record."""

@@ -32,6 +32,10 @@ class Member:
     lease_ttl_ms: int = 60_000
     delivery_mode: DeliveryMode = DeliveryMode.ACQUIRED
     functions: frozenset[str] | None = None
+    name: str = ""
+    """Last part of its addresses, where that is not the pid; the first who has it receives."""
+    prefix: str = ""
+    """What it is sent is about ids that begin with this; empty for all."""
     held: frozenset[tuple[str, int]] | None = None
     """Leases that it knows of, as id and version. Given, every other lease of this instance is
     given back: the push of its task was lost with the connection that carried it."""
@@ -48,7 +52,8 @@ class TaskPush:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOffer:
-    """A pending task that a member may acquire at this version."""
+    """A pending task that a member may acquire at this version, and its target."""
 
     id: str
     version: int
+    address: str = ""

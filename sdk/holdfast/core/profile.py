@@ -50,6 +50,13 @@ class Undeliverable(StrEnum):
     DROP = "drop"
 
 
+class Search(StrEnum):
+    """Whether searches are answered; the specification itself has none."""
+
+    ON = "on"
+    OFF = "501"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One value per knob of §0.4; the defaults are the recommended ones."""
@@ -60,6 +67,7 @@ class Profile:
     lineage_tags: LineageTags = LineageTags.OFF
     empty_heartbeat: EmptyHeartbeat = EmptyHeartbeat.REFRESH_PID
     undeliverable: Undeliverable = Undeliverable.HOLD
+    search: Search = Search.ON
     retry_interval_ms: int = limits.RETRY_INTERVAL_MS
     pacing_ms: int = limits.PACING_MS
     unknown_function_releases_max: int = limits.UNKNOWN_FUNCTION_RELEASES_MAX

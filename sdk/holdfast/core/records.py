@@ -23,6 +23,7 @@ ORIGIN = "resonate:origin"
 PARENT = "resonate:parent"
 PREFIX = "resonate:prefix"
 SCOPE = "resonate:scope"
+SCHEDULE = "resonate:schedule"
 
 FUNC_HEADER = "holdfast-func"
 """Header of a param that names the function to run, as `name` or `name@version` (§13)."""
@@ -251,6 +252,36 @@ class Unblock(Struct, frozen=True, kw_only=True, gc=False):
     promise_id: str
     address: str
     enqueued_at_ms: int
+
+
+class Schedule(Struct, frozen=True, kw_only=True, gc=False):
+    """A rule that creates promises at planned instants (§5.1, §13).
+
+    Invariant: `created_at_ms <= last_run_at_ms < next_run_at_ms`, as far as it has run.
+    """
+
+    id: str
+    cron: str
+    """As given."""
+    promise_id: str
+    """Template of the ids of the promises."""
+    promise_timeout_ms: int
+    """Span from a planned instant to the deadline of its promise."""
+    promise_param: Value = EMPTY
+    promise_tags: Mapping[str, str] = field(default_factory=dict)
+    created_at_ms: int
+    next_run_at_ms: int
+    """The planned instant that has not been fired yet; `INTEGER_MAX` when there is none any more.
+    While paused it stays as it was."""
+    last_run_at_ms: int | None = None
+    paused: bool = False
+    time_zone: str = ""
+    """IANA name by which the expression is read; empty for UTC."""
+
+    @property
+    def due_at_ms(self) -> int | None:
+        """When it must be looked at: never while it is paused."""
+        return None if self.paused else self.next_run_at_ms
 
 
 class Preload(Struct, frozen=True, kw_only=True, gc=False):

@@ -10,6 +10,7 @@ from holdfast.core.records import (
     Promise,
     PromiseState,
     ReleaseReason,
+    Schedule,
     Task,
     Value,
     WaitMode,
@@ -147,10 +148,14 @@ class TaskRef(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class TaskHeartbeat(Struct, frozen=True, kw_only=True, gc=False):
-    """task.heartbeat; `instance` and `seat` as in `TaskCreate`."""
+    """task.heartbeat; `instance` and `seat` as in `TaskCreate`.
+
+    Without `tasks` it is about all tasks of the process whose ids begin with `prefix`.
+    """
 
     pid: str
     tasks: tuple[TaskRef, ...] = ()
+    prefix: str = ""
     instance: str | None = None
     seat: str | None = None
 
@@ -169,6 +174,38 @@ class TaskContinue(Struct, frozen=True, kw_only=True, gc=False):
     id: str
 
 
+class ScheduleRequest(Struct, frozen=True, kw_only=True, gc=False):
+    """What the operations on schedules have in common; none touches a promise."""
+
+    id: str
+
+
+class ScheduleGet(ScheduleRequest, frozen=True, kw_only=True, gc=False):
+    """Ask for schedule.get."""
+
+
+class ScheduleCreate(ScheduleRequest, frozen=True, kw_only=True, gc=False):
+    """schedule.create, with the extensions of §13."""
+
+    cron: str
+    promise_id: str
+    promise_timeout_ms: int
+    promise_param: Value = EMPTY
+    promise_tags: Mapping[str, str] = field(default_factory=dict)
+    paused: bool = False
+    time_zone: str = ""
+
+
+class ScheduleDelete(ScheduleRequest, frozen=True, kw_only=True, gc=False):
+    """Ask for schedule.delete."""
+
+
+class SchedulePause(ScheduleRequest, frozen=True, kw_only=True, gc=False):
+    """Stop a schedule from firing, or let it fire again (§13)."""
+
+    paused: bool
+
+
 Request = (
     PromiseGet
     | PromiseCreate
@@ -185,6 +222,10 @@ Request = (
     | TaskHeartbeat
     | TaskHalt
     | TaskContinue
+    | ScheduleGet
+    | ScheduleCreate
+    | ScheduleDelete
+    | SchedulePause
 )
 
 
@@ -214,6 +255,7 @@ class Done(Struct, frozen=True, kw_only=True, gc=False):
     action: "Done | Refusal | None" = None
     preload_of: str | None = None
     preload: Preload | None = None
+    schedule: Schedule | None = None
 
 
 class Skipped(Struct, frozen=True, kw_only=True, gc=False):

@@ -1,4 +1,4 @@
-"""Listings of promises and tasks: filters, pages, and what belongs on them (§2.9, §3.6).
+"""Listings of promises, tasks and schedules: filters, pages, and what belongs on them (§2.9, §3.6).
 
 A listing changes nothing and locks nothing, so it is no operation of a chain. Its pages go on
 behind an id, whatever was created, settled or deleted meanwhile: what exists all the time comes
@@ -10,8 +10,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from holdfast.core.ids import bytes_of
-from holdfast.core.limits import SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX, TAGS_MAX
-from holdfast.core.records import Promise, PromiseState, Task, TaskState, project, view
+from holdfast.core.limits import (
+    SCHEDULE_SEARCH_LIMIT_DEFAULT,
+    SEARCH_LIMIT_DEFAULT,
+    SEARCH_LIMIT_MAX,
+    TAGS_MAX,
+)
+from holdfast.core.records import Promise, PromiseState, Schedule, Task, TaskState, project, view
 from holdfast.core.requests import Refusal
 
 
@@ -46,6 +51,20 @@ class TaskSearch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleSearch:
+    """Filters of a listing of schedules; the tags are those of their promises."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    limit: int = SCHEDULE_SEARCH_LIMIT_DEFAULT
+    cursor: str = ""
+
+    @property
+    def behind(self) -> str:
+        """The position as a database takes it."""
+        return _without_nul(self.cursor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PromisePage:
     """Projected records in the byte order of their ids."""
 
@@ -62,7 +81,15 @@ class TaskPage:
     cursor: str | None = None
 
 
-Search: TypeAlias = PromiseSearch | TaskSearch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulePage:
+    """Records in the byte order of their ids."""
+
+    schedules: Sequence[Schedule] = ()
+    cursor: str | None = None
+
+
+Search: TypeAlias = PromiseSearch | TaskSearch | ScheduleSearch
 
 
 def flaw_of_search(search: Search) -> Refusal | None:
@@ -70,7 +97,7 @@ def flaw_of_search(search: Search) -> Refusal | None:
     if not 1 <= search.limit <= SEARCH_LIMIT_MAX:
         message = f"limit must be from 1 to {SEARCH_LIMIT_MAX}, it is {search.limit}"
         return Refusal(status=400, code="out_of_range", message=message)
-    tags = search.tags if isinstance(search, PromiseSearch) else {}
+    tags = {} if isinstance(search, TaskSearch) else search.tags
     if len(tags) > TAGS_MAX:
         message = f"tags must be at most {TAGS_MAX}, they are {len(tags)}"
         return Refusal(status=400, code="too_many_tags", message=message)
@@ -95,8 +122,7 @@ def _without_nul(cursor: str) -> str:
 
 def promise_shown(search: PromiseSearch, promise: Promise, now_ms: int) -> Promise | None:
     """Answer how a promise reads now if it belongs on the listing."""
-    tags = promise.tags
-    if any(tags.get(name) != text for name, text in search.tags.items()):
+    if not _has_tags(promise.tags, search.tags):
         return None
     seen = project(promise, now_ms)
     return seen if search.state in (None, seen.state) else None
@@ -106,3 +132,12 @@ def task_shown(search: TaskSearch, task: Task, promise: Promise, now_ms: int) ->
     """Answer how a task reads now if it belongs on the listing."""
     seen = view(task, promise, now_ms)
     return seen if search.state in (None, seen.state) else None
+
+
+def is_schedule_shown(search: ScheduleSearch, schedule: Schedule) -> bool:
+    """Tell whether a schedule belongs on the listing."""
+    return _has_tags(schedule.promise_tags, search.tags)
+
+
+def _has_tags(tags: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    return all(tags.get(name) == text for name, text in wanted.items())

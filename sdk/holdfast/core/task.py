@@ -349,7 +349,7 @@ def fence(ws: WorkingSet, request: TaskFence, *, now_ms: int, profile: Profile) 
 def heartbeat(ws: WorkingSet, request: TaskHeartbeat, *, now_ms: int, profile: Profile) -> Done:
     """Extend leases of one process; skip every reference that does not match (V6).
 
-    An empty list extends all leases of the process: the caller has loaded those.
+    An empty list extends all leases of the process that the caller may name: those are loaded.
     """
     if request.tasks:
         for ref in request.tasks:
@@ -358,7 +358,8 @@ def heartbeat(ws: WorkingSet, request: TaskHeartbeat, *, now_ms: int, profile: P
                 _extend(ws, task, request, now_ms)
     elif profile.empty_heartbeat is EmptyHeartbeat.REFRESH_PID:
         for task in list(ws.tasks()):
-            _extend(ws, task, request, now_ms)
+            if task.id.startswith(request.prefix):
+                _extend(ws, task, request, now_ms)
     return Done()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from holdfast.core import limits
+from holdfast.core.cron import flaw_of_cron, flaw_of_time_zone
 from holdfast.core.ids import bytes_of, composite_origin, flaw_of_text, is_absolute_uri
 from holdfast.core.profile import EmptyHeartbeat, LineageTags, OriginCheck, Profile
 from holdfast.core.records import (
@@ -26,6 +27,8 @@ from holdfast.core.requests import (
     PromiseSettle,
     Refusal,
     Request,
+    ScheduleCreate,
+    ScheduleRequest,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -37,6 +40,7 @@ from holdfast.core.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from holdfast.core.schedule import SERVER_TAGS, occurrence_id
 
 
 class _Flawed(Exception):
@@ -117,6 +121,11 @@ def _check(request: Request, profile: Profile) -> None:  # noqa: C901, PLR0912 -
                 _check_integer(request.version, "version")
             if request.reason:
                 _check_reason(request.reason)
+        case ScheduleCreate():
+            _check_schedule_shape(request, profile)
+            _check_schedule_rules(request)
+        case ScheduleRequest():
+            _check_text(request.id, "id")
 
 
 def _check_text(text: str, field: str) -> None:
@@ -166,23 +175,26 @@ def _check_create_shape(create: PromiseCreate, profile: Profile, prefix: str = "
     _check_text(create.id, f"{prefix}id")
     _check_integer(create.timeout_at_ms, f"{prefix}timeout_at_ms")
     _check_value(create.param, f"{prefix}param", profile)
-    tags = create.tags
+    _check_tags(create.tags, f"{prefix}tags")
+
+
+def _check_tags(tags: Mapping[str, str], field: str) -> None:
     if len(tags) > limits.TAGS_MAX:
         raise _Flawed(
-            "too_many_tags", f"{prefix}tags must be at most {limits.TAGS_MAX}, they are {len(tags)}"
+            "too_many_tags", f"{field} must be at most {limits.TAGS_MAX}, they are {len(tags)}"
         )
     joined = "".join((*tags, *tags.values()))
     try:
         size = bytes_of(joined)
     except UnicodeEncodeError:
-        message = f"{prefix}tags must be valid Unicode: one contains a lone surrogate"
+        message = f"{field} must be valid Unicode: one contains a lone surrogate"
         raise _Flawed("invalid_text", message) from None
     if "\0" in joined:
-        raise _Flawed("invalid_text", f"{prefix}tags must not contain NUL")
+        raise _Flawed("invalid_text", f"{field} must not contain NUL")
     if size > limits.TAGS_BYTES_MAX:
         raise _Flawed(
             "tags_too_large",
-            f"{prefix}tags must have at most {limits.TAGS_BYTES_MAX} bytes, they have {size}",
+            f"{field} must have at most {limits.TAGS_BYTES_MAX} bytes, they have {size}",
         )
 
 
@@ -190,14 +202,18 @@ def _check_create_rules(create: PromiseCreate, profile: Profile) -> None:
     tags = create.tags
     target = tags.get(TARGET)
     if target is not None:
-        _check_address(target, f"tag {TARGET}")
-        if tags.get(TIMER) == "true":
-            raise _Flawed("timer_with_target", f"tags {TIMER} and {TARGET} exclude each other")
+        _check_target(target, tags)
     delay = tags.get(DELAY)
     if delay is not None:
         _check_delay(delay, create, has_target=target is not None)
     if profile.lineage_tags is LineageTags.STRICT:
         _check_lineage(create.id, tags)
+
+
+def _check_target(target: str, tags: Mapping[str, str]) -> None:
+    _check_address(target, f"tag {TARGET}")
+    if tags.get(TIMER) == "true":
+        raise _Flawed("timer_with_target", f"tags {TIMER} and {TARGET} exclude each other")
 
 
 def _check_delay(delay: str, create: PromiseCreate, *, has_target: bool) -> None:
@@ -311,3 +327,43 @@ def _check_heartbeat(request: TaskHeartbeat, profile: Profile) -> None:
     for ref in request.tasks:
         _check_text(ref.id, "tasks.id")
         _check_integer(ref.version, "tasks.version")
+
+
+# Schedules
+
+
+def _check_schedule_shape(request: ScheduleCreate, profile: Profile) -> None:
+    _check_text(request.id, "id")
+    _check_text(request.promise_id, "promise_id")
+    _check_integer(request.promise_timeout_ms, "promise_timeout_ms")
+    _check_value(request.promise_param, "promise_param", profile)
+    _check_tags(request.promise_tags, "promise_tags")
+    longest = occurrence_id(
+        template=request.promise_id, schedule_id=request.id, at_ms=limits.INTEGER_MAX
+    )
+    _check_text(longest, "promise_id, filled in,")
+    # Each occurrence must be a promise that somebody might have created.
+    _check_tags(
+        {**request.promise_tags, **dict.fromkeys(SERVER_TAGS, longest)},
+        f"promise_tags with the {len(SERVER_TAGS)} that the store adds",
+    )
+
+
+def _check_schedule_rules(request: ScheduleCreate) -> None:
+    flaw = flaw_of_cron(request.cron)
+    if flaw is not None:
+        raise _Flawed("invalid_cron", f"cron {flaw}")
+    flaw = flaw_of_time_zone(request.time_zone)
+    if flaw is not None:
+        raise _Flawed("invalid_time_zone", f"time_zone {flaw}")
+    tags = request.promise_tags
+    target = tags.get(TARGET)
+    if target is None:
+        raise _Flawed(
+            "target_required", f"promise_tags must hold {TARGET}: it says who runs what is created"
+        )
+    _check_target(target, tags)
+    if DELAY in tags:
+        raise _Flawed(
+            "invalid_delay", f"promise_tags must not hold {DELAY}: the schedule says when"
+        )

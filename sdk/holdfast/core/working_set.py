@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from holdfast.core.records import Callback, Promise, Task, Unblock
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +26,9 @@ class Changes:
     resumes_cleared: list[str] = field(default_factory=list)
     """Tasks whose stored resumes are all gone."""
     unblocks: list[Unblock] = field(default_factory=list)
+    schedules_created: list[Schedule] = field(default_factory=list)
+    schedules_updated: list[Schedule] = field(default_factory=list)
+    schedules_deleted: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         """Whether there is anything to save."""
@@ -41,6 +44,9 @@ class Changes:
             or self.resumes_added
             or self.resumes_cleared
             or self.unblocks
+            or self.schedules_created
+            or self.schedules_updated
+            or self.schedules_deleted
         )
 
 
@@ -48,9 +54,9 @@ class WorkingSet:
     """Stored rows, loaded for a batch, with the batch's changes laid over them.
 
     Invariant: whoever loads it has loaded every promise, task, callback and listener under the ids
-    that the batch names, and the promises and tasks of the awaiters of those; an id that is not
-    here does not exist. Records are frozen, so a change replaces one, and what was loaded stays
-    comparable.
+    that the batch names, the promises and tasks of the awaiters of those, and the schedules that
+    it names; an id that is not here does not exist. Records are frozen, so a change replaces one,
+    and what was loaded stays comparable.
     """
 
     __slots__ = (
@@ -59,8 +65,10 @@ class WorkingSet:
         "_loaded_callbacks",
         "_loaded_listeners",
         "_loaded_promises",
+        "_loaded_schedules",
         "_loaded_tasks",
         "_promises",
+        "_schedules",
         "_tasks",
         "_unblocks",
     )
@@ -72,6 +80,7 @@ class WorkingSet:
         tasks: Iterable[Task] = (),
         callbacks: Iterable[Callback] = (),
         listeners: Iterable[tuple[str, str]] = (),
+        schedules: Iterable[Schedule] = (),
     ) -> None:
         self._loaded_promises = {p.id: p for p in promises}
         self._loaded_tasks = {t.id: t for t in tasks}
@@ -90,6 +99,8 @@ class WorkingSet:
             for promise_id, addresses in self._loaded_listeners.items()
         }
         self._unblocks: list[Unblock] = []
+        self._loaded_schedules = {s.id: s for s in schedules}
+        self._schedules: dict[str, Schedule | None] = {}
 
     # Reading
 
@@ -112,6 +123,12 @@ class WorkingSet:
     def listeners(self, promise_id: str) -> tuple[str, ...]:
         """Obligations to addresses on a promise."""
         return tuple(self._listeners.get(promise_id, ()))
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        """Answer a schedule."""
+        if schedule_id in self._schedules:
+            return self._schedules[schedule_id]
+        return self._loaded_schedules.get(schedule_id)
 
     def promises(self) -> Iterator[Promise]:
         """Every promise here."""
@@ -159,6 +176,14 @@ class WorkingSet:
         """Enqueue a message to an address."""
         self._unblocks.append(unblock)
 
+    def put_schedule(self, schedule: Schedule) -> None:
+        """Create or replace a schedule."""
+        self._schedules[schedule.id] = schedule
+
+    def drop_schedule(self, schedule_id: str) -> None:
+        """Delete a schedule."""
+        self._schedules[schedule_id] = None
+
     # Saving
 
     def changes(self) -> Changes:
@@ -172,6 +197,7 @@ class WorkingSet:
                 changes.promises_updated.append(promise)
         self._task_changes(changes)
         self._obligation_changes(changes)
+        self._schedule_changes(changes)
         return changes
 
     def _task_changes(self, changes: Changes) -> None:
@@ -204,3 +230,14 @@ class WorkingSet:
         for promise_id, addresses in self._listeners.items():
             known = self._loaded_listeners.get(promise_id, ())
             changes.listeners_added += [(promise_id, a) for a in addresses if a not in known]
+
+    def _schedule_changes(self, changes: Changes) -> None:
+        for schedule_id, schedule in self._schedules.items():
+            before = self._loaded_schedules.get(schedule_id)
+            if schedule is None:
+                if before is not None:
+                    changes.schedules_deleted.append(schedule_id)
+            elif before is None:
+                changes.schedules_created.append(schedule)
+            elif before is not schedule:
+                changes.schedules_updated.append(schedule)

@@ -3,7 +3,9 @@
 Imported only when a program names a remote store, so that embedded use never loads gRPC.
 """
 
+from holdfast.rpc.access import Access
 from holdfast.rpc.admin import Admin
+from holdfast.rpc.calls import Calls
 from holdfast.rpc.store import OfferReceiver, RemoteStore
 
-__all__ = ["Admin", "OfferReceiver", "RemoteStore"]
+__all__ = ["Access", "Admin", "Calls", "OfferReceiver", "RemoteStore"]

@@ -1,16 +1,20 @@
-"""What operators ask a store: queues and members, over plain unary calls."""
+"""What operators ask a store: queues and members, over plain calls; and what tests ask of one."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypedDict, TypeVar
 
 import grpc
 
+from holdfast.core.stored import StoredState
+from holdfast.rpc.access import ANONYMOUS, Access
 from holdfast.rpc.asking import Asking
+from holdfast.rpc.calls import DEBUG_TIME
 from holdfast.rpc.dialing import Dialer, Line
-from holdfast.rpc.endpoints import credentials_of, parse_endpoints
+from holdfast.rpc.endpoints import parse_endpoints
 from holdfast.rpc.errors import error_of_call
+from holdfast.rpc.stored import stored_state_of
 from holdfast.v1 import admin_pb2 as pb
 from holdfast.v1.admin_pb2_grpc import AdminStub
 
@@ -18,6 +22,12 @@ if TYPE_CHECKING:  # the stubs know it, the generated code does not
     from holdfast.v1.admin_pb2_grpc import AdminAsyncStub
 
 TIMEOUT_S: Final = 5.0
+
+
+class _Options(TypedDict):
+    timeout: float
+    metadata: tuple[tuple[str, str], ...]
+
 
 _T = TypeVar("_T")
 
@@ -58,9 +68,11 @@ class Admin:
     `ServerUnavailable`, `InvalidRequest`, `Unauthenticated` or `PermissionDenied`.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
-        self._metadata = credentials_of(token)
-        self._asking = Asking(Dialer(parse_endpoints(url), metadata=self._metadata))
+    def __init__(
+        self, url: str, *, access: Access = ANONYMOUS, timeout_s: float = TIMEOUT_S
+    ) -> None:
+        self._metadata = access.metadata
+        self._asking = Asking(Dialer(parse_endpoints(url), access=access))
         self._timeout_s = timeout_s
 
     async def __aenter__(self) -> Self:
@@ -84,7 +96,7 @@ class Admin:
 
         async def call(stub: "AdminAsyncStub") -> list[Queue]:
             response = await stub.GetQueues(
-                request, timeout=self._timeout_s, metadata=self._metadata
+                request, timeout=self._timeout_s, metadata=self._metadata()
             )
             return [_queue(queue) for queue in response.queues]
 
@@ -95,7 +107,7 @@ class Admin:
 
         async def call(stub: "AdminAsyncStub") -> list[ConnectedMember]:
             response = await stub.ListMembers(
-                pb.AdminListMembersRequest(), timeout=self._timeout_s, metadata=self._metadata
+                pb.AdminListMembersRequest(), timeout=self._timeout_s, metadata=self._metadata()
             )
             return [_member(member) for member in response.members]
 
@@ -110,7 +122,7 @@ class Admin:
         """
         request = pb.AdminWatchQueuesRequest(groups=groups, interval_ms=interval_ms)
         line = await self._asking.connect()
-        call = _stub(line).WatchQueues(request, metadata=self._metadata)
+        call = _stub(line).WatchQueues(request, metadata=self._metadata())
         try:
             async for response in call:
                 yield [_queue(queue) for queue in response.queues]
@@ -119,6 +131,48 @@ class Admin:
             raise error_of_call(error, where=str(line.address)) from error
         finally:
             call.cancel()
+
+    # Debug mode: of one store, which was started with HOLDFAST_STORE_DEBUG=1
+
+    async def debug_start(self) -> None:
+        """Pause what becomes due by the clock; a store with debug on begins like that."""
+        await self._ask(
+            lambda stub: stub.DebugStart(pb.AdminDebugStartRequest(), **self._options())
+        )
+
+    async def debug_stop(self) -> None:
+        """Let things become due by the clock until the next start."""
+        await self._ask(lambda stub: stub.DebugStop(pb.AdminDebugStopRequest(), **self._options()))
+
+    async def debug_reset(self) -> None:
+        """Delete everything that is stored."""
+        await self._ask(
+            lambda stub: stub.DebugReset(pb.AdminDebugResetRequest(), **self._options())
+        )
+
+    async def debug_tick(self, time_ms: int | None, *, at_ms: int | None = None) -> None:
+        """Run everything due at an instant; `at_ms` is the call's own time, which must be the same.
+
+        A test may leave either out: without `time_ms` the store refuses.
+        """
+        request = pb.AdminDebugTickRequest(time_ms=time_ms)
+        await self._ask(lambda stub: stub.DebugTick(request, **self._options(at_ms)))
+
+    async def debug_snap(self) -> StoredState:
+        """Read everything that is stored, as it is at one moment."""
+
+        async def call(stub: "AdminAsyncStub") -> StoredState:
+            parts = stub.DebugSnap(pb.AdminDebugSnapRequest(), **self._options())
+            whole = pb.AdminDebugSnapResponse()
+            async for part in parts:
+                whole.MergeFrom(part)
+            return stored_state_of(whole)
+
+        return await self._ask(call)
+
+    def _options(self, at_ms: int | None = None) -> "_Options":
+        named = () if at_ms is None else ((DEBUG_TIME, str(at_ms)),)
+        return {"timeout": self._timeout_s, "metadata": self._metadata() + named}
 
     async def _ask(self, call: "Callable[[AdminAsyncStub], Awaitable[_T]]") -> _T:
         return await self._asking.ask(lambda line: call(_stub(line)))

@@ -6,9 +6,18 @@ from typing import Final
 
 from holdfast.core.brief import Told
 from holdfast.core.membership import TaskOffer, TaskPush
-from holdfast.core.records import EMPTY, Preload, Promise, PromiseState, Task, TaskState, Value
+from holdfast.core.records import (
+    EMPTY,
+    Preload,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+    Value,
+)
 from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal, Request, Skipped
-from holdfast.v1 import common_pb2, workers_pb2
+from holdfast.v1 import common_pb2, schedules_pb2, workers_pb2
 
 _PROMISE_STATES: Final[dict[int, PromiseState]] = {
     common_pb2.PROMISE_STATE_PENDING: PromiseState.PENDING,
@@ -63,6 +72,25 @@ def _outcome_of(result: workers_pb2.OperationResult, request: Request, told: Tol
         task=task_of(result.task, promise) if result.HasField("task") else None,
         created=result.created,
         preload=preload,
+        schedule=schedule_of(result.schedule) if result.HasField("schedule") else None,
+    )
+
+
+def schedule_of(message: schedules_pb2.Schedule) -> Schedule:
+    """Read a schedule."""
+    has_param, has_run = message.HasField("promise_param"), message.HasField("last_run_at_ms")
+    return Schedule(
+        id=message.id,
+        cron=message.cron,
+        promise_id=message.promise_id,
+        promise_timeout_ms=message.promise_timeout_ms,
+        promise_param=value_of(message.promise_param) if has_param else EMPTY,
+        promise_tags=dict(message.promise_tags),
+        created_at_ms=message.created_at_ms,
+        next_run_at_ms=message.next_run_at_ms,
+        last_run_at_ms=message.last_run_at_ms if has_run else None,
+        paused=message.paused,
+        time_zone=message.time_zone,
     )
 
 
@@ -136,4 +164,4 @@ def push_of(message: workers_pb2.TaskPush) -> TaskPush:
 
 def offer_of(message: workers_pb2.TaskOffer) -> TaskOffer:
     """Read a task that this process may acquire."""
-    return TaskOffer(id=message.id, version=message.version)
+    return TaskOffer(id=message.id, version=message.version, address=message.address)

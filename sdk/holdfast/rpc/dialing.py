@@ -17,6 +17,7 @@ from typing import Any, Final
 import grpc
 
 from holdfast.errors import ServerUnavailable
+from holdfast.rpc.access import Access
 from holdfast.rpc.endpoints import Address, Endpoint, is_address, is_proxied
 from holdfast.rpc.errors import error_of_call
 
@@ -30,8 +31,8 @@ lost first packet after a whole second, and one to a machine that is gone is los
 LOOKUP_S_MAX: Final = 2.0
 """How long a name server may take before the addresses of the last time are tried."""
 
-_CHECK: Final = "/grpc.health.v1.Health/Check"
-_NOT_SERVING: Final = b"\x08\x02"  # HealthCheckResponse(status=NOT_SERVING)
+CHECK: Final = "/grpc.health.v1.Health/Check"
+NOT_SERVING: Final = b"\x08\x02"  # HealthCheckResponse(status=NOT_SERVING)
 
 # A refusal by the peer itself, such as one for a missing token, proves that somebody is there. The
 # stream then learns of it in its own right.
@@ -57,11 +58,9 @@ class Line:
 class Dialer:
     """Finds a store behind a URL, again and again; names are looked up each time."""
 
-    def __init__(
-        self, endpoints: Sequence[Endpoint], *, metadata: tuple[tuple[str, str], ...]
-    ) -> None:
+    def __init__(self, endpoints: Sequence[Endpoint], *, access: Access) -> None:
         self._endpoints = endpoints
-        self._metadata = metadata
+        self._access = access
         self._known: dict[Endpoint, tuple[Address, ...]] = {}
         self._lookups: dict[Endpoint, asyncio.Task[tuple[Address, ...]]] = {}
 
@@ -135,7 +134,7 @@ class Dialer:
 
     async def _race(self, addresses: Sequence[Address]) -> Line:
         """Answer the first line to a store that is ready."""
-        race = _Race(self._metadata)
+        race = _Race(self._access)
         try:
             return await race.run(addresses)
         finally:
@@ -145,8 +144,8 @@ class Dialer:
 class _Race:
     """Attempts at several addresses, begun one after the other, perhaps under way together."""
 
-    def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
-        self._metadata = metadata
+    def __init__(self, access: Access) -> None:
+        self._access = access
         self._trying: dict[asyncio.Task[Line], Address] = {}
         self._spare: list[Line] = []
         self._failures: dict[str, ServerUnavailable] = {}
@@ -175,7 +174,7 @@ class _Race:
         raise self._failure()
 
     def _try(self, address: Address) -> None:
-        task = asyncio.create_task(_connect(address, self._metadata), name="store-dial")
+        task = asyncio.create_task(_connect(address, self._access), name="store-dial")
         self._trying[task] = address
 
     def _judge(self, done: Iterable[asyncio.Task[Line]]) -> Line | None:
@@ -216,10 +215,11 @@ class _Race:
             await line.channel.close()
 
 
-async def _connect(address: Address, metadata: tuple[tuple[str, str], ...]) -> Line:
+async def _connect(address: Address, access: Access) -> Line:
     """Open a connection, and ask at its other end whether work may be sent there."""
-    channel = address.channel()
-    check: Any = channel.unary_unary(_CHECK)  # bytes both ways, for which there are no types
+    metadata = access.metadata()
+    channel = address.channel(access)
+    check: Any = channel.unary_unary(CHECK)  # bytes both ways, for which there are no types
     try:
         answer = await check(b"", timeout=DIAL_S_MAX, metadata=metadata)
     except grpc.aio.AioRpcError as error:
@@ -230,7 +230,7 @@ async def _connect(address: Address, metadata: tuple[tuple[str, str], ...]) -> L
     except BaseException:
         await channel.close()
         raise
-    return Line(address=address, channel=channel, is_serving=answer != _NOT_SERVING)
+    return Line(address=address, channel=channel, is_serving=answer != NOT_SERVING)
 
 
 def _unavailable(error: grpc.aio.AioRpcError, address: Address) -> ServerUnavailable:

@@ -2,13 +2,14 @@
 
 import ipaddress
 import os
-import ssl
+import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 import grpc
+
+from holdfast.rpc.access import ANONYMOUS, Access
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest message that the store sends and accepts."""
@@ -38,9 +39,12 @@ class Endpoint:
     host: str
     port: int
     tls: bool
+    server: str = ""
+    """The name that a certificate must be for, where that is not the host."""
 
     def __str__(self) -> str:
-        return f"grpc{'s' if self.tls else ''}://{_bracketed(self.host)}:{self.port}"
+        server = f"?server={self.server}" if self.server else ""
+        return f"grpc{'s' if self.tls else ''}://{_bracketed(self.host)}:{self.port}{server}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +59,16 @@ class Address:
         named = self.ip is None or self.ip == self.endpoint.host
         return f"{self.endpoint}" if named else f"{self.endpoint} ({self.ip})"
 
-    def channel(self) -> grpc.aio.Channel:
-        """Open a channel of its own; it connects when it is used."""
+    def channel(self, access: Access = ANONYMOUS) -> grpc.aio.Channel:
+        """Open a channel of its own; it connects when it is used.
+
+        Raises `ServerUnavailable` for files of TLS that cannot be read.
+        """
         endpoint = self.endpoint
-        named = f"{_bracketed(endpoint.host)}:{endpoint.port}"
+        named = f"{_bracketed(endpoint.server or endpoint.host)}:{endpoint.port}"
         options: list[tuple[str, str | int]] = [*_OPTIONS]
         if self.ip is None:
-            target = f"dns:///{named}"
+            target = f"dns:///{_bracketed(endpoint.host)}:{endpoint.port}"
         else:
             family = "ipv6" if ":" in self.ip else "ipv4"
             target = f"{family}:{_bracketed(self.ip)}:{endpoint.port}"
@@ -69,8 +76,7 @@ class Address:
             options += [("grpc.default_authority", named), ("grpc.enable_http_proxy", 0)]
         if not endpoint.tls:
             return grpc.aio.insecure_channel(target, options=options)
-        credentials = grpc.ssl_channel_credentials(root_certificates=_system_roots())
-        return grpc.aio.secure_channel(target, credentials, options=options)
+        return grpc.aio.secure_channel(target, access.credentials(), options=options)
 
 
 def is_address(host: str) -> bool:
@@ -98,7 +104,8 @@ def _bracketed(host: str) -> str:
 def parse_endpoints(url: str) -> tuple[Endpoint, ...]:
     """Read `grpc://a:50051,b:50051` or `grpcs://…`; raise `ValueError` with what it must be.
 
-    The scheme of the first address holds for those that follow without one.
+    The scheme of the first address holds for those that follow without one. `?server=NAME` behind
+    an address says for which name its certificate must be.
     """
     endpoints: list[Endpoint] = []
     scheme = ""
@@ -127,24 +134,14 @@ def _endpoint(scheme: str, address: str, *, url: str) -> Endpoint:
         port = parts.port
     except ValueError:
         port = -1
-    if not parts.hostname or port == -1 or parts.path.strip("/") or parts.query or parts.username:
+    key, _, server = parts.query.partition("=")
+    is_named = key == "server" and re.fullmatch(r"[\w.:-]+", server) is not None
+    is_plain = not (parts.path.strip("/") or parts.username or (parts.query and not is_named))
+    if not parts.hostname or port == -1 or not is_plain:
         raise ValueError(f"a store's URL must hold a host and perhaps a port, it is {url!r}")
     return Endpoint(
-        host=parts.hostname, port=PORT_DEFAULT if port is None else port, tls=scheme == "grpcs"
+        host=parts.hostname,
+        port=PORT_DEFAULT if port is None else port,
+        tls=scheme == "grpcs",
+        server=server,
     )
-
-
-def credentials_of(token: str | None) -> tuple[tuple[str, str], ...]:
-    """Make call metadata that carries a bearer token."""
-    return () if token is None else (("authorization", f"Bearer {token}"),)
-
-
-def _system_roots() -> bytes | None:
-    """Read the system's certificate authorities; `None` leaves gRPC its own list.
-
-    gRPC's environment variable wins, as everywhere else.
-    """
-    if os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"):
-        return None
-    found: str | None = ssl.get_default_verify_paths().cafile  # the types do not know `None`
-    return Path(found).read_bytes() if found else None

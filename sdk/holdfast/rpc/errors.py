@@ -40,6 +40,11 @@ _BY_CODE: Final[Mapping[grpc.StatusCode, type[ResonateError]]] = {
     grpc.StatusCode.CANCELLED: ServerUnavailable,
 }
 
+_TOKENS: Final = (
+    "a client takes its token from token=, RESONATE_TOKEN or the file RESONATE_TOKEN_FILE,"
+    " a service from the file HOLDFAST_<SERVICE>_STORE_TOKEN_FILE"
+)
+
 _BY_REASON: Final[Mapping[str, type[ResonateError]]] = {"task_not_found": TaskNotFound}
 
 
@@ -49,6 +54,8 @@ def error_of_call(error: grpc.aio.AioRpcError, *, where: str) -> ResonateError:
     reason = reason_of(error)
     cls = _BY_REASON.get(reason or "") or _BY_CODE.get(code, ServerError)
     details = error.details() or code.name
+    if cls is Unauthenticated:
+        details = f"the store at {where} refuses this process: {details} ({_TOKENS})"
     if issubclass(cls, ServerUnavailable):
         details = f"the store at {where} is not available: {details}"
     return cls(details, code=reason)

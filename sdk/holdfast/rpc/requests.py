@@ -17,6 +17,10 @@ from holdfast.core.requests import (
     PromiseRegisterListener,
     PromiseSettle,
     Request,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -69,6 +73,11 @@ def write_chain(
         _WRITERS[type(request)](operations.add(), request)
 
 
+def write_operation(operation: workers_pb2.Operation, request: Request) -> None:
+    """Fill an operation; raises as `write_chain`."""
+    _WRITERS[type(request)](operation, request)
+
+
 def write_hello(message: workers_pb2.ConnectRequest, member: Member) -> None:
     """Add the introduction of a member to a message."""
     hello = message.hello
@@ -83,6 +92,8 @@ def write_hello(message: workers_pb2.ConnectRequest, member: Member) -> None:
         hello.functions.SetInParent()
         hello.functions.names.extend(sorted(member.functions))
     hello.brief = True  # `answers` reads both forms
+    hello.name = member.name
+    hello.id_prefix = member.prefix
     if member.held is not None:
         hello.held.SetInParent()
         for task_id, version in sorted(member.held):
@@ -222,6 +233,7 @@ def _task_fence(operation: workers_pb2.Operation, request: TaskFence) -> None:
 def _task_heartbeat(operation: workers_pb2.Operation, request: TaskHeartbeat) -> None:
     target = operation.task_heartbeat
     target.pid = request.pid
+    target.id_prefix = request.prefix
     add = target.tasks.add
     for ref in request.tasks:
         lease = add()
@@ -242,6 +254,33 @@ def _task_continue(operation: workers_pb2.Operation, request: TaskContinue) -> N
     operation.task_continue.id = request.id
 
 
+def _schedule_get(operation: workers_pb2.Operation, request: ScheduleGet) -> None:
+    operation.schedule_get.id = request.id
+
+
+def _schedule_create(operation: workers_pb2.Operation, request: ScheduleCreate) -> None:
+    target = operation.schedule_create
+    target.id = request.id
+    target.cron = request.cron
+    target.promise_id = request.promise_id
+    target.promise_timeout_ms = request.promise_timeout_ms
+    param = request.promise_param
+    if param.data is not None or param.headers is not None:
+        _write_value(target.promise_param, param)
+    _write_map(target.promise_tags, request.promise_tags)
+    target.paused = request.paused
+    target.time_zone = request.time_zone
+
+
+def _schedule_delete(operation: workers_pb2.Operation, request: ScheduleDelete) -> None:
+    operation.schedule_delete.id = request.id
+
+
+def _schedule_pause(operation: workers_pb2.Operation, request: SchedulePause) -> None:
+    operation.schedule_pause.id = request.id
+    operation.schedule_pause.paused = request.paused
+
+
 _Writer = Callable[[workers_pb2.Operation, Any], None]
 
 _WRITERS: Final[dict[type[Request], _Writer]] = {
@@ -260,4 +299,8 @@ _WRITERS: Final[dict[type[Request], _Writer]] = {
     TaskHeartbeat: _task_heartbeat,
     TaskHalt: _task_halt,
     TaskContinue: _task_continue,
+    ScheduleGet: _schedule_get,
+    ScheduleCreate: _schedule_create,
+    ScheduleDelete: _schedule_delete,
+    SchedulePause: _schedule_pause,
 }

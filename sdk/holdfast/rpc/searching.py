@@ -1,18 +1,29 @@
 """Listings of a remote store, over plain unary calls beside the stream of operations."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from holdfast.core.records import PromiseState, TaskState
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
-from holdfast.rpc.answers import promise_of, task_of
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
+from holdfast.rpc.access import Metadata
+from holdfast.rpc.answers import promise_of, schedule_of, task_of
 from holdfast.rpc.asking import Asking
 from holdfast.rpc.dialing import Dialer, Line
-from holdfast.v1 import common_pb2, promises_pb2, tasks_pb2
+from holdfast.v1 import common_pb2, promises_pb2, schedules_pb2, tasks_pb2
 from holdfast.v1.promises_pb2_grpc import PromisesStub
+from holdfast.v1.schedules_pb2_grpc import SchedulesStub
 from holdfast.v1.tasks_pb2_grpc import TasksStub
 
 if TYPE_CHECKING:  # the stubs know them, the generated code does not
     from holdfast.v1.promises_pb2_grpc import PromisesAsyncStub
+    from holdfast.v1.schedules_pb2_grpc import SchedulesAsyncStub
     from holdfast.v1.tasks_pb2_grpc import TasksAsyncStub
 
 _PROMISE_STATES: Final = {
@@ -33,6 +44,30 @@ _TASK_STATES: Final = {
 }
 
 
+def search_message(search: PromiseSearch) -> promises_pb2.PromisesSearchRequest:
+    """Write what a listing of promises asks for."""
+    return promises_pb2.PromisesSearchRequest(
+        state=_PROMISE_STATES[search.state],
+        tags=search.tags,
+        limit=search.limit,
+        cursor=search.cursor,
+    )
+
+
+def task_search_message(search: TaskSearch) -> tasks_pb2.TasksSearchRequest:
+    """Write what a listing of tasks asks for."""
+    return tasks_pb2.TasksSearchRequest(
+        state=_TASK_STATES[search.state], limit=search.limit, cursor=search.cursor
+    )
+
+
+def schedule_search_message(search: ScheduleSearch) -> schedules_pb2.SchedulesSearchRequest:
+    """Write what a listing of schedules asks for."""
+    return schedules_pb2.SchedulesSearchRequest(
+        tags=search.tags, limit=search.limit, cursor=search.cursor
+    )
+
+
 class Searching:
     """Asks any store that answers, and another one when that goes away.
 
@@ -40,7 +75,7 @@ class Searching:
     """
 
     def __init__(
-        self, dialer: Dialer, *, metadata: tuple[tuple[str, str], ...], timeout_s: float
+        self, dialer: Dialer, *, metadata: Callable[[], Metadata], timeout_s: float
     ) -> None:
         self._asking = Asking(dialer)
         self._metadata = metadata
@@ -48,16 +83,11 @@ class Searching:
 
     async def promises(self, search: PromiseSearch) -> PromisePage:
         """List promises."""
-        request = promises_pb2.PromisesSearchRequest(
-            state=_PROMISE_STATES[search.state],
-            tags=search.tags,
-            limit=search.limit,
-            cursor=search.cursor,
-        )
+        request = search_message(search)
 
         async def call(line: Line) -> PromisePage:
             stub: PromisesAsyncStub = PromisesStub(line.channel)
-            found = await stub.Search(request, timeout=self._timeout_s, metadata=self._metadata)
+            found = await stub.Search(request, timeout=self._timeout_s, metadata=self._metadata())
             promises = tuple(promise_of(each) for each in found.promises)
             return PromisePage(promises=promises, cursor=found.cursor or None)
 
@@ -65,15 +95,25 @@ class Searching:
 
     async def tasks(self, search: TaskSearch) -> TaskPage:
         """List tasks; of their resumes only the number is known."""
-        request = tasks_pb2.TasksSearchRequest(
-            state=_TASK_STATES[search.state], limit=search.limit, cursor=search.cursor
-        )
+        request = task_search_message(search)
 
         async def call(line: Line) -> TaskPage:
             stub: TasksAsyncStub = TasksStub(line.channel)
-            found = await stub.Search(request, timeout=self._timeout_s, metadata=self._metadata)
+            found = await stub.Search(request, timeout=self._timeout_s, metadata=self._metadata())
             tasks = tuple(task_of(each, None) for each in found.tasks)
             return TaskPage(tasks=tasks, cursor=found.cursor or None)
+
+        return await self._asking.ask(call)
+
+    async def schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules."""
+        request = schedule_search_message(search)
+
+        async def call(line: Line) -> SchedulePage:
+            stub: SchedulesAsyncStub = SchedulesStub(line.channel)
+            found = await stub.Search(request, timeout=self._timeout_s, metadata=self._metadata())
+            schedules = tuple(schedule_of(each) for each in found.schedules)
+            return SchedulePage(schedules=schedules, cursor=found.cursor or None)
 
         return await self._asking.ask(call)
 

@@ -8,8 +8,16 @@ from dataclasses import replace
 from typing import Final, Protocol, runtime_checkable
 
 from holdfast.core.membership import DeliveryMode, Member, TaskOffer
+from holdfast.core.records import Promise
 from holdfast.core.requests import Refusal, Request
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.errors import (
     InvalidRequest,
     NotSupported,
@@ -20,6 +28,7 @@ from holdfast.errors import (
 )
 from holdfast.outcomes import error_of
 from holdfast.port import Answer, Receiver
+from holdfast.rpc.access import ANONYMOUS, Access, Metadata
 from holdfast.rpc.answers import offer_of, outcomes_of, promise_of, push_of
 from holdfast.rpc.chains import Chains, Pending, too_large, unsendable
 from holdfast.rpc.connection import Broken, Connection
@@ -27,7 +36,6 @@ from holdfast.rpc.dialing import Dialer, Line
 from holdfast.rpc.endpoints import (
     MESSAGE_BYTES_MAX,
     Address,
-    credentials_of,
     parse_endpoints,
 )
 from holdfast.rpc.requests import write_chain, write_hello
@@ -64,6 +72,14 @@ class OfferReceiver(Protocol):
 
 
 @runtime_checkable
+class UnblockReceiver(Protocol):
+    """A receiver that joins the group of HTTP addresses and sends on what is for them."""
+
+    def on_unblock(self, address: str, promise: Promise) -> None:
+        """Take a settled promise that somebody waits for at an address."""
+
+
+@runtime_checkable
 class HoldingReceiver(Protocol):
     """A receiver that knows which leases its process holds, and can say so when it reconnects."""
 
@@ -79,13 +95,15 @@ class RemoteStore:
     deadline.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, *, access: Access = ANONYMOUS, timeout_s: float = TIMEOUT_S
+    ) -> None:
         """Prepare; raises `ValueError` for a URL that names no gRPC store."""
         self._url = url
-        self._metadata = credentials_of(token)
-        self._dialer = Dialer(parse_endpoints(url), metadata=self._metadata)
+        self._access = access
+        self._dialer = Dialer(parse_endpoints(url), access=access)
         self._timeout_s = timeout_s
-        self._searching = Searching(self._dialer, metadata=self._metadata, timeout_s=timeout_s)
+        self._searching = Searching(self._dialer, metadata=access.metadata, timeout_s=timeout_s)
         self._chains = Chains()
         self._member: Member | None = None
         self._receiver: Receiver | None = None
@@ -96,6 +114,8 @@ class RemoteStore:
         self._leaving = False
         """The present store is being left: nothing new goes out, answers still come in."""
         self._closing = False
+        self._was_welcomed = False
+        """Whether the last stream came to stand."""
         self._connection: Connection | None = None
         self._next: asyncio.Future[Line] | None = None
         """The way to the store after this one, sought while this one is being left."""
@@ -180,6 +200,10 @@ class RemoteStore:
         """List tasks by a call of its own; raises `ResonateError`."""
         return await self._searching.tasks(search)
 
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules by a call of its own; raises `ResonateError`."""
+        return await self._searching.schedules(search)
+
     def give_back(self, credits: int) -> None:
         """Return credits with the next message."""
         self._credits += credits
@@ -239,7 +263,7 @@ class RemoteStore:
         """Find a store and stay until its stream ends; answer how long, or `None` for no store."""
         try:
             line = await self._find()
-        except ServerUnavailable as error:
+        except ResonateError as error:  # nobody answers, or a file of the client's is missing
             self._judge(error, self._url)
             return None
         except Exception:
@@ -247,6 +271,7 @@ class RemoteStore:
             return None
         self._last = line.address
         started = asyncio.get_running_loop().time()
+        self._was_welcomed = False
         try:
             await self._visit(line)
         except Broken as broken:
@@ -278,7 +303,8 @@ class RemoteStore:
         connection = Connection(line, self)
         moving: asyncio.Task[None] | None = None
         try:
-            first = await connection.open(self._hello(), self._metadata)
+            first = await connection.open(self._hello(), self._metadata())
+            self._was_welcomed = True
             self.value_bytes_max = first.welcome.value_bytes_max
             self._leaving = False
             self._chains.requeue_all()
@@ -298,6 +324,12 @@ class RemoteStore:
                 moving.cancel()
                 await asyncio.gather(moving, return_exceptions=True)
             await connection.close()
+
+    def _metadata(self) -> Metadata:
+        try:
+            return self._access.metadata()
+        except ResonateError as error:
+            raise Broken(error) from error
 
     # Leaving for another store
 
@@ -353,6 +385,8 @@ class RemoteStore:
             reason=error.message,
             code=error.code,
         )
+        if isinstance(error, Unauthenticated) and self._was_welcomed:
+            return  # the token has expired since; the next hello tells whether there is another one
         if isinstance(error, _HOPELESS):
             self._chains.fail_all(error)
 
@@ -401,6 +435,10 @@ class RemoteStore:
             self._credits -= 1
             assert isinstance(receiver, OfferReceiver), "only a member that asked is offered tasks"
             self._tell(receiver.on_offer, offer_of(offer))
+            yield
+        for unblock in message.unblocks:
+            assert isinstance(receiver, UnblockReceiver), "only a member that asked is sent these"
+            self._tell(receiver.on_unblock, unblock.address, promise_of(unblock.promise))
             yield
         if self._leaving or self._chains.may_send:
             self._wake()

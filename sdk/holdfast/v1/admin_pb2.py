@@ -23,59 +23,62 @@ _sym_db = _symbol_database.Default()
 
 
 from holdfast.v1 import common_pb2 as holdfast_dot_v1_dot_common__pb2
+from holdfast.v1 import schedules_pb2 as holdfast_dot_v1_dot_schedules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17holdfast/v1/admin.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\"\x99\x01\n\x05Queue\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0b\n\x03\x64ue\x18\x02 \x01(\x03\x12\x0f\n\x07running\x18\x03 \x01(\x03\x12\x11\n\tsuspended\x18\x04 \x01(\x03\x12\x0e\n\x06halted\x18\x05 \x01(\x03\x12\x19\n\x11oldest_due_age_ms\x18\x06 \x01(\x03\x12\x0f\n\x07members\x18\x07 \x01(\x03\x12\x14\n\x0c\x66ree_credits\x18\x08 \x01(\x03\"\'\n\x15\x41\x64minGetQueuesRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\"<\n\x16\x41\x64minGetQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Queue\">\n\x17\x41\x64minWatchQueuesRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\x13\n\x0binterval_ms\x18\x02 \x01(\x05\">\n\x18\x41\x64minWatchQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Queue\"\x19\n\x17\x41\x64minListMembersRequest\"]\n\x06Member\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0f\n\x07\x63redits\x18\x03 \x01(\x05\x12\x0c\n\x04held\x18\x04 \x01(\x05\x12\x17\n\x0f\x63onnected_at_ms\x18\x05 \x01(\x03\"@\n\x18\x41\x64minListMembersResponse\x12$\n\x07members\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Member\"\x18\n\x16\x41\x64minDebugStartRequest\"\x19\n\x17\x41\x64minDebugStartResponse\"\x17\n\x15\x41\x64minDebugStopRequest\"\x18\n\x16\x41\x64minDebugStopResponse\"\x18\n\x16\x41\x64minDebugResetRequest\"\x19\n\x17\x41\x64minDebugResetResponse\"(\n\x15\x41\x64minDebugTickRequest\x12\x0f\n\x07time_ms\x18\x01 \x01(\x03\"\x18\n\x16\x41\x64minDebugTickResponse\"\x17\n\x15\x41\x64minDebugSnapRequest\"\xba\x05\n\x16\x41\x64minDebugSnapResponse\x12&\n\x08promises\x18\x01 \x03(\x0b\x32\x14.holdfast.v1.Promise\x12 \n\x05tasks\x18\x02 \x03(\x0b\x32\x11.holdfast.v1.Task\x12?\n\tcallbacks\x18\x03 \x03(\x0b\x32,.holdfast.v1.AdminDebugSnapResponse.Callback\x12?\n\tlisteners\x18\x04 \x03(\x0b\x32,.holdfast.v1.AdminDebugSnapResponse.Listener\x12\x43\n\x10promise_timeouts\x18\x05 \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x12?\n\x0ctask_retries\x18\x06 \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x12>\n\x0btask_leases\x18\x07 \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x12\x43\n\x08messages\x18\x08 \x03(\x0b\x32\x31.holdfast.v1.AdminDebugSnapResponse.OutboxMessage\x1a,\n\x08\x43\x61llback\x12\x0f\n\x07\x61waited\x18\x01 \x01(\t\x12\x0f\n\x07\x61waiter\x18\x02 \x01(\t\x1a\'\n\x08Listener\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x1a\"\n\x05Timer\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x1aN\n\rOutboxMessage\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x07version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_version2\xcb\x05\n\x05\x41\x64min\x12T\n\tGetQueues\x12\".holdfast.v1.AdminGetQueuesRequest\x1a#.holdfast.v1.AdminGetQueuesResponse\x12\\\n\x0bWatchQueues\x12$.holdfast.v1.AdminWatchQueuesRequest\x1a%.holdfast.v1.AdminWatchQueuesResponse0\x01\x12Z\n\x0bListMembers\x12$.holdfast.v1.AdminListMembersRequest\x1a%.holdfast.v1.AdminListMembersResponse\x12W\n\nDebugStart\x12#.holdfast.v1.AdminDebugStartRequest\x1a$.holdfast.v1.AdminDebugStartResponse\x12T\n\tDebugStop\x12\".holdfast.v1.AdminDebugStopRequest\x1a#.holdfast.v1.AdminDebugStopResponse\x12W\n\nDebugReset\x12#.holdfast.v1.AdminDebugResetRequest\x1a$.holdfast.v1.AdminDebugResetResponse\x12T\n\tDebugTick\x12\".holdfast.v1.AdminDebugTickRequest\x1a#.holdfast.v1.AdminDebugTickResponse\x12T\n\tDebugSnap\x12\".holdfast.v1.AdminDebugSnapRequest\x1a#.holdfast.v1.AdminDebugSnapResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17holdfast/v1/admin.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\x1a\x1bholdfast/v1/schedules.proto\"\x99\x01\n\x05Queue\x12\r\n\x05group\x18\x01 \x01(\t\x12\x0b\n\x03\x64ue\x18\x02 \x01(\x03\x12\x0f\n\x07running\x18\x03 \x01(\x03\x12\x11\n\tsuspended\x18\x04 \x01(\x03\x12\x0e\n\x06halted\x18\x05 \x01(\x03\x12\x19\n\x11oldest_due_age_ms\x18\x06 \x01(\x03\x12\x0f\n\x07members\x18\x07 \x01(\x03\x12\x14\n\x0c\x66ree_credits\x18\x08 \x01(\x03\"\'\n\x15\x41\x64minGetQueuesRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\"<\n\x16\x41\x64minGetQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Queue\">\n\x17\x41\x64minWatchQueuesRequest\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\x13\n\x0binterval_ms\x18\x02 \x01(\x05\">\n\x18\x41\x64minWatchQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.holdfast.v1.Queue\"\x19\n\x17\x41\x64minListMembersRequest\"]\n\x06Member\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x0e\n\x06groups\x18\x02 \x03(\t\x12\x0f\n\x07\x63redits\x18\x03 \x01(\x05\x12\x0c\n\x04held\x18\x04 \x01(\x05\x12\x17\n\x0f\x63onnected_at_ms\x18\x05 \x01(\x03\"@\n\x18\x41\x64minListMembersResponse\x12$\n\x07members\x18\x01 \x03(\x0b\x32\x13.holdfast.v1.Member\"\x18\n\x16\x41\x64minDebugStartRequest\"\x19\n\x17\x41\x64minDebugStartResponse\"\x17\n\x15\x41\x64minDebugStopRequest\"\x18\n\x16\x41\x64minDebugStopResponse\"\x18\n\x16\x41\x64minDebugResetRequest\"\x19\n\x17\x41\x64minDebugResetResponse\"9\n\x15\x41\x64minDebugTickRequest\x12\x14\n\x07time_ms\x18\x01 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_time_ms\"\x18\n\x16\x41\x64minDebugTickResponse\"\x17\n\x15\x41\x64minDebugSnapRequest\"\x93\x07\n\x16\x41\x64minDebugSnapResponse\x12&\n\x08promises\x18\x01 \x03(\x0b\x32\x14.holdfast.v1.Promise\x12 \n\x05tasks\x18\x02 \x03(\x0b\x32\x11.holdfast.v1.Task\x12?\n\tcallbacks\x18\x03 \x03(\x0b\x32,.holdfast.v1.AdminDebugSnapResponse.Callback\x12?\n\tlisteners\x18\x04 \x03(\x0b\x32,.holdfast.v1.AdminDebugSnapResponse.Listener\x12\x43\n\x10promise_timeouts\x18\x05 \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x12?\n\x0ctask_retries\x18\x06 \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x12>\n\x0btask_leases\x18\x07 \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x12\x43\n\x08messages\x18\x08 \x03(\x0b\x32\x31.holdfast.v1.AdminDebugSnapResponse.OutboxMessage\x12;\n\x07resumes\x18\t \x03(\x0b\x32*.holdfast.v1.AdminDebugSnapResponse.Resume\x12(\n\tschedules\x18\n \x03(\x0b\x32\x15.holdfast.v1.Schedule\x12\x44\n\x11schedule_timeouts\x18\x0b \x03(\x0b\x32).holdfast.v1.AdminDebugSnapResponse.Timer\x1a,\n\x08\x43\x61llback\x12\x0f\n\x07\x61waited\x18\x01 \x01(\t\x12\x0f\n\x07\x61waiter\x18\x02 \x01(\t\x1a\'\n\x08Listener\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x1a*\n\x06Resume\x12\x0f\n\x07task_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61waited\x18\x02 \x01(\t\x1a\"\n\x05Timer\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x61t_ms\x18\x02 \x01(\x03\x1aN\n\rOutboxMessage\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\x14\n\x07version\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\n\n\x08_version2\xcd\x05\n\x05\x41\x64min\x12T\n\tGetQueues\x12\".holdfast.v1.AdminGetQueuesRequest\x1a#.holdfast.v1.AdminGetQueuesResponse\x12\\\n\x0bWatchQueues\x12$.holdfast.v1.AdminWatchQueuesRequest\x1a%.holdfast.v1.AdminWatchQueuesResponse0\x01\x12Z\n\x0bListMembers\x12$.holdfast.v1.AdminListMembersRequest\x1a%.holdfast.v1.AdminListMembersResponse\x12W\n\nDebugStart\x12#.holdfast.v1.AdminDebugStartRequest\x1a$.holdfast.v1.AdminDebugStartResponse\x12T\n\tDebugStop\x12\".holdfast.v1.AdminDebugStopRequest\x1a#.holdfast.v1.AdminDebugStopResponse\x12W\n\nDebugReset\x12#.holdfast.v1.AdminDebugResetRequest\x1a$.holdfast.v1.AdminDebugResetResponse\x12T\n\tDebugTick\x12\".holdfast.v1.AdminDebugTickRequest\x1a#.holdfast.v1.AdminDebugTickResponse\x12V\n\tDebugSnap\x12\".holdfast.v1.AdminDebugSnapRequest\x1a#.holdfast.v1.AdminDebugSnapResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUEUE']._serialized_start=67
-  _globals['_QUEUE']._serialized_end=220
-  _globals['_ADMINGETQUEUESREQUEST']._serialized_start=222
-  _globals['_ADMINGETQUEUESREQUEST']._serialized_end=261
-  _globals['_ADMINGETQUEUESRESPONSE']._serialized_start=263
-  _globals['_ADMINGETQUEUESRESPONSE']._serialized_end=323
-  _globals['_ADMINWATCHQUEUESREQUEST']._serialized_start=325
-  _globals['_ADMINWATCHQUEUESREQUEST']._serialized_end=387
-  _globals['_ADMINWATCHQUEUESRESPONSE']._serialized_start=389
-  _globals['_ADMINWATCHQUEUESRESPONSE']._serialized_end=451
-  _globals['_ADMINLISTMEMBERSREQUEST']._serialized_start=453
-  _globals['_ADMINLISTMEMBERSREQUEST']._serialized_end=478
-  _globals['_MEMBER']._serialized_start=480
-  _globals['_MEMBER']._serialized_end=573
-  _globals['_ADMINLISTMEMBERSRESPONSE']._serialized_start=575
-  _globals['_ADMINLISTMEMBERSRESPONSE']._serialized_end=639
-  _globals['_ADMINDEBUGSTARTREQUEST']._serialized_start=641
-  _globals['_ADMINDEBUGSTARTREQUEST']._serialized_end=665
-  _globals['_ADMINDEBUGSTARTRESPONSE']._serialized_start=667
-  _globals['_ADMINDEBUGSTARTRESPONSE']._serialized_end=692
-  _globals['_ADMINDEBUGSTOPREQUEST']._serialized_start=694
-  _globals['_ADMINDEBUGSTOPREQUEST']._serialized_end=717
-  _globals['_ADMINDEBUGSTOPRESPONSE']._serialized_start=719
-  _globals['_ADMINDEBUGSTOPRESPONSE']._serialized_end=743
-  _globals['_ADMINDEBUGRESETREQUEST']._serialized_start=745
-  _globals['_ADMINDEBUGRESETREQUEST']._serialized_end=769
-  _globals['_ADMINDEBUGRESETRESPONSE']._serialized_start=771
-  _globals['_ADMINDEBUGRESETRESPONSE']._serialized_end=796
-  _globals['_ADMINDEBUGTICKREQUEST']._serialized_start=798
-  _globals['_ADMINDEBUGTICKREQUEST']._serialized_end=838
-  _globals['_ADMINDEBUGTICKRESPONSE']._serialized_start=840
-  _globals['_ADMINDEBUGTICKRESPONSE']._serialized_end=864
-  _globals['_ADMINDEBUGSNAPREQUEST']._serialized_start=866
-  _globals['_ADMINDEBUGSNAPREQUEST']._serialized_end=889
-  _globals['_ADMINDEBUGSNAPRESPONSE']._serialized_start=892
-  _globals['_ADMINDEBUGSNAPRESPONSE']._serialized_end=1590
-  _globals['_ADMINDEBUGSNAPRESPONSE_CALLBACK']._serialized_start=1389
-  _globals['_ADMINDEBUGSNAPRESPONSE_CALLBACK']._serialized_end=1433
-  _globals['_ADMINDEBUGSNAPRESPONSE_LISTENER']._serialized_start=1435
-  _globals['_ADMINDEBUGSNAPRESPONSE_LISTENER']._serialized_end=1474
-  _globals['_ADMINDEBUGSNAPRESPONSE_TIMER']._serialized_start=1476
-  _globals['_ADMINDEBUGSNAPRESPONSE_TIMER']._serialized_end=1510
-  _globals['_ADMINDEBUGSNAPRESPONSE_OUTBOXMESSAGE']._serialized_start=1512
-  _globals['_ADMINDEBUGSNAPRESPONSE_OUTBOXMESSAGE']._serialized_end=1590
-  _globals['_ADMIN']._serialized_start=1593
-  _globals['_ADMIN']._serialized_end=2308
+  _globals['_QUEUE']._serialized_start=96
+  _globals['_QUEUE']._serialized_end=249
+  _globals['_ADMINGETQUEUESREQUEST']._serialized_start=251
+  _globals['_ADMINGETQUEUESREQUEST']._serialized_end=290
+  _globals['_ADMINGETQUEUESRESPONSE']._serialized_start=292
+  _globals['_ADMINGETQUEUESRESPONSE']._serialized_end=352
+  _globals['_ADMINWATCHQUEUESREQUEST']._serialized_start=354
+  _globals['_ADMINWATCHQUEUESREQUEST']._serialized_end=416
+  _globals['_ADMINWATCHQUEUESRESPONSE']._serialized_start=418
+  _globals['_ADMINWATCHQUEUESRESPONSE']._serialized_end=480
+  _globals['_ADMINLISTMEMBERSREQUEST']._serialized_start=482
+  _globals['_ADMINLISTMEMBERSREQUEST']._serialized_end=507
+  _globals['_MEMBER']._serialized_start=509
+  _globals['_MEMBER']._serialized_end=602
+  _globals['_ADMINLISTMEMBERSRESPONSE']._serialized_start=604
+  _globals['_ADMINLISTMEMBERSRESPONSE']._serialized_end=668
+  _globals['_ADMINDEBUGSTARTREQUEST']._serialized_start=670
+  _globals['_ADMINDEBUGSTARTREQUEST']._serialized_end=694
+  _globals['_ADMINDEBUGSTARTRESPONSE']._serialized_start=696
+  _globals['_ADMINDEBUGSTARTRESPONSE']._serialized_end=721
+  _globals['_ADMINDEBUGSTOPREQUEST']._serialized_start=723
+  _globals['_ADMINDEBUGSTOPREQUEST']._serialized_end=746
+  _globals['_ADMINDEBUGSTOPRESPONSE']._serialized_start=748
+  _globals['_ADMINDEBUGSTOPRESPONSE']._serialized_end=772
+  _globals['_ADMINDEBUGRESETREQUEST']._serialized_start=774
+  _globals['_ADMINDEBUGRESETREQUEST']._serialized_end=798
+  _globals['_ADMINDEBUGRESETRESPONSE']._serialized_start=800
+  _globals['_ADMINDEBUGRESETRESPONSE']._serialized_end=825
+  _globals['_ADMINDEBUGTICKREQUEST']._serialized_start=827
+  _globals['_ADMINDEBUGTICKREQUEST']._serialized_end=884
+  _globals['_ADMINDEBUGTICKRESPONSE']._serialized_start=886
+  _globals['_ADMINDEBUGTICKRESPONSE']._serialized_end=910
+  _globals['_ADMINDEBUGSNAPREQUEST']._serialized_start=912
+  _globals['_ADMINDEBUGSNAPREQUEST']._serialized_end=935
+  _globals['_ADMINDEBUGSNAPRESPONSE']._serialized_start=938
+  _globals['_ADMINDEBUGSNAPRESPONSE']._serialized_end=1853
+  _globals['_ADMINDEBUGSNAPRESPONSE_CALLBACK']._serialized_start=1608
+  _globals['_ADMINDEBUGSNAPRESPONSE_CALLBACK']._serialized_end=1652
+  _globals['_ADMINDEBUGSNAPRESPONSE_LISTENER']._serialized_start=1654
+  _globals['_ADMINDEBUGSNAPRESPONSE_LISTENER']._serialized_end=1693
+  _globals['_ADMINDEBUGSNAPRESPONSE_RESUME']._serialized_start=1695
+  _globals['_ADMINDEBUGSNAPRESPONSE_RESUME']._serialized_end=1737
+  _globals['_ADMINDEBUGSNAPRESPONSE_TIMER']._serialized_start=1739
+  _globals['_ADMINDEBUGSNAPRESPONSE_TIMER']._serialized_end=1773
+  _globals['_ADMINDEBUGSNAPRESPONSE_OUTBOXMESSAGE']._serialized_start=1775
+  _globals['_ADMINDEBUGSNAPRESPONSE_OUTBOXMESSAGE']._serialized_end=1853
+  _globals['_ADMIN']._serialized_start=1856
+  _globals['_ADMIN']._serialized_end=2573
 # @@protoc_insertion_point(module_scope)

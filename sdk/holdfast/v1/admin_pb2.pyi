@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from holdfast.v1 import common_pb2 as _common_pb2
+from holdfast.v1 import schedules_pb2 as _schedules_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -360,17 +361,19 @@ class AdminDebugTickRequest(_message.Message):
 
     TIME_MS_FIELD_NUMBER: _builtins.int
     time_ms: _builtins.int
-    """Instant at which due steps run."""
+    """Instant at which due steps run; required."""
     def __init__(
         self,
         *,
-        time_ms: _builtins.int = ...,
+        time_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_time_ms", b"_time_ms", "time_ms", b"time_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_time_ms", b"_time_ms", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__time_ms: _TypeAlias = _typing.Literal["time_ms"]  # noqa: Y015
+    _WhichOneofArgType__time_ms: _TypeAlias = _typing.Literal["_time_ms", b"_time_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_ms) -> _WhichOneofReturnType__time_ms | None: ...
 
 Global___AdminDebugTickRequest: _TypeAlias = AdminDebugTickRequest  # noqa: Y015
 
@@ -410,7 +413,7 @@ Global___AdminDebugSnapRequest: _TypeAlias = AdminDebugSnapRequest  # noqa: Y015
 
 @_typing.final
 class AdminDebugSnapResponse(_message.Message):
-    """Stored rows, unprojected."""
+    """A part of the stored rows, unprojected."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -463,6 +466,30 @@ class AdminDebugSnapResponse(_message.Message):
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     @_typing.final
+    class Resume(_message.Message):
+        """A buffered wake-up."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        TASK_ID_FIELD_NUMBER: _builtins.int
+        AWAITED_FIELD_NUMBER: _builtins.int
+        task_id: _builtins.str
+        """Task."""
+        awaited: _builtins.str
+        """Promise that has settled."""
+        def __init__(
+            self,
+            *,
+            task_id: _builtins.str = ...,
+            awaited: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "task_id", b"task_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
     class Timer(_message.Message):
         """An instant at which something is due."""
 
@@ -471,7 +498,7 @@ class AdminDebugSnapResponse(_message.Message):
         ID_FIELD_NUMBER: _builtins.int
         AT_MS_FIELD_NUMBER: _builtins.int
         id: _builtins.str
-        """Promise or task."""
+        """Promise, task or schedule."""
         at_ms: _builtins.int
         """Due instant."""
         def __init__(
@@ -524,6 +551,9 @@ class AdminDebugSnapResponse(_message.Message):
     TASK_RETRIES_FIELD_NUMBER: _builtins.int
     TASK_LEASES_FIELD_NUMBER: _builtins.int
     MESSAGES_FIELD_NUMBER: _builtins.int
+    RESUMES_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIMEOUTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def promises(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Promise]:
         """Promises."""
@@ -546,7 +576,7 @@ class AdminDebugSnapResponse(_message.Message):
 
     @_builtins.property
     def task_retries(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdminDebugSnapResponse.Timer]:
-        """Dispatch instants of pending tasks."""
+        """Instants at which pending tasks are dispatched, or dispatched again."""
 
     @_builtins.property
     def task_leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdminDebugSnapResponse.Timer]:
@@ -555,6 +585,18 @@ class AdminDebugSnapResponse(_message.Message):
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdminDebugSnapResponse.OutboxMessage]:
         """Messages waiting for delivery."""
+
+    @_builtins.property
+    def resumes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdminDebugSnapResponse.Resume]:
+        """Who has woken tasks that have not been acquired since: what their `resumes` count."""
+
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedCompositeFieldContainer[_schedules_pb2.Schedule]:
+        """Schedules."""
+
+    @_builtins.property
+    def schedule_timeouts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdminDebugSnapResponse.Timer]:
+        """Next planned instants of schedules that are not paused."""
 
     def __init__(
         self,
@@ -567,10 +609,13 @@ class AdminDebugSnapResponse(_message.Message):
         task_retries: _abc.Iterable[Global___AdminDebugSnapResponse.Timer] | None = ...,
         task_leases: _abc.Iterable[Global___AdminDebugSnapResponse.Timer] | None = ...,
         messages: _abc.Iterable[Global___AdminDebugSnapResponse.OutboxMessage] | None = ...,
+        resumes: _abc.Iterable[Global___AdminDebugSnapResponse.Resume] | None = ...,
+        schedules: _abc.Iterable[_schedules_pb2.Schedule] | None = ...,
+        schedule_timeouts: _abc.Iterable[Global___AdminDebugSnapResponse.Timer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "listeners", b"listeners", "messages", b"messages", "promise_timeouts", b"promise_timeouts", "promises", b"promises", "task_leases", b"task_leases", "task_retries", b"task_retries", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["callbacks", b"callbacks", "listeners", b"listeners", "messages", b"messages", "promise_timeouts", b"promise_timeouts", "promises", b"promises", "resumes", b"resumes", "schedule_timeouts", b"schedule_timeouts", "schedules", b"schedules", "task_leases", b"task_leases", "task_retries", b"task_retries", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,7 +70,7 @@ class AdminStub:
                 request_serializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugTickRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugTickResponse.FromString,
                 _registered_method=True)
-        self.DebugSnap = channel.unary_unary(
+        self.DebugSnap = channel.unary_stream(
                 '/holdfast.v1.Admin/DebugSnap',
                 request_serializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugSnapRequest.SerializeToString,
                 response_deserializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugSnapResponse.FromString,
@@ -103,35 +103,37 @@ class AdminServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DebugStart(self, request, context):
-        """Pause background steps. Only when the store runs with debug on.
+        """Pause background steps, as they are when a store with debug on starts: nothing becomes due by
+        the clock. Only when the store runs with debug on, like all of these.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DebugStop(self, request, context):
-        """Resume background steps. Only when the store runs with debug on.
+        """Let background steps run by the clock until the next start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DebugReset(self, request, context):
-        """Delete everything. Only when the store runs with debug on.
+        """Delete everything that is stored; who is connected stays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DebugTick(self, request, context):
-        """Run all internal steps due at an instant. Only when the store runs with debug on.
+        """Run all internal steps due at an instant, until nothing is due any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DebugSnap(self, request, context):
-        """Read the stored state whole. Only when the store runs with debug on.
+        """Read the stored state whole, as it is at one moment. It comes in parts, each of which fits into
+        a message; the lists of all parts together are the state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,7 +177,7 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugTickRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugTickResponse.SerializeToString,
             ),
-            'DebugSnap': grpc.unary_unary_rpc_method_handler(
+            'DebugSnap': grpc.unary_stream_rpc_method_handler(
                     servicer.DebugSnap,
                     request_deserializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugSnapRequest.FromString,
                     response_serializer=holdfast_dot_v1_dot_admin__pb2.AdminDebugSnapResponse.SerializeToString,
@@ -392,7 +394,7 @@ class Admin:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/holdfast.v1.Admin/DebugSnap',

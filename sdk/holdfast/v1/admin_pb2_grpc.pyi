@@ -40,15 +40,19 @@ class AdminStub:
     ListMembers: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdminListMembersRequest, _admin_pb2.AdminListMembersResponse]
     """Members that are connected to this store process."""
     DebugStart: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugStartRequest, _admin_pb2.AdminDebugStartResponse]
-    """Pause background steps. Only when the store runs with debug on."""
+    """Pause background steps, as they are when a store with debug on starts: nothing becomes due by
+    the clock. Only when the store runs with debug on, like all of these.
+    """
     DebugStop: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugStopRequest, _admin_pb2.AdminDebugStopResponse]
-    """Resume background steps. Only when the store runs with debug on."""
+    """Let background steps run by the clock until the next start."""
     DebugReset: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugResetRequest, _admin_pb2.AdminDebugResetResponse]
-    """Delete everything. Only when the store runs with debug on."""
+    """Delete everything that is stored; who is connected stays."""
     DebugTick: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugTickRequest, _admin_pb2.AdminDebugTickResponse]
-    """Run all internal steps due at an instant. Only when the store runs with debug on."""
-    DebugSnap: _grpc.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugSnapRequest, _admin_pb2.AdminDebugSnapResponse]
-    """Read the stored state whole. Only when the store runs with debug on."""
+    """Run all internal steps due at an instant, until nothing is due any more."""
+    DebugSnap: _grpc.UnaryStreamMultiCallable[_admin_pb2.AdminDebugSnapRequest, _admin_pb2.AdminDebugSnapResponse]
+    """Read the stored state whole, as it is at one moment. It comes in parts, each of which fits into
+    a message; the lists of all parts together are the state.
+    """
 
 @_typing.type_check_only
 class AdminAsyncStub(AdminStub):
@@ -62,15 +66,19 @@ class AdminAsyncStub(AdminStub):
     ListMembers: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdminListMembersRequest, _admin_pb2.AdminListMembersResponse]  # type: ignore[assignment]
     """Members that are connected to this store process."""
     DebugStart: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugStartRequest, _admin_pb2.AdminDebugStartResponse]  # type: ignore[assignment]
-    """Pause background steps. Only when the store runs with debug on."""
+    """Pause background steps, as they are when a store with debug on starts: nothing becomes due by
+    the clock. Only when the store runs with debug on, like all of these.
+    """
     DebugStop: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugStopRequest, _admin_pb2.AdminDebugStopResponse]  # type: ignore[assignment]
-    """Resume background steps. Only when the store runs with debug on."""
+    """Let background steps run by the clock until the next start."""
     DebugReset: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugResetRequest, _admin_pb2.AdminDebugResetResponse]  # type: ignore[assignment]
-    """Delete everything. Only when the store runs with debug on."""
+    """Delete everything that is stored; who is connected stays."""
     DebugTick: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugTickRequest, _admin_pb2.AdminDebugTickResponse]  # type: ignore[assignment]
-    """Run all internal steps due at an instant. Only when the store runs with debug on."""
-    DebugSnap: _aio.UnaryUnaryMultiCallable[_admin_pb2.AdminDebugSnapRequest, _admin_pb2.AdminDebugSnapResponse]  # type: ignore[assignment]
-    """Read the stored state whole. Only when the store runs with debug on."""
+    """Run all internal steps due at an instant, until nothing is due any more."""
+    DebugSnap: _aio.UnaryStreamMultiCallable[_admin_pb2.AdminDebugSnapRequest, _admin_pb2.AdminDebugSnapResponse]  # type: ignore[assignment]
+    """Read the stored state whole, as it is at one moment. It comes in parts, each of which fits into
+    a message; the lists of all parts together are the state.
+    """
 
 class AdminServicer(metaclass=_abc_1.ABCMeta):
     """What operators of a store look at, and operations that exist for tests."""
@@ -105,7 +113,9 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.AdminDebugStartRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.AdminDebugStartResponse, _abc.Awaitable[_admin_pb2.AdminDebugStartResponse]]:
-        """Pause background steps. Only when the store runs with debug on."""
+        """Pause background steps, as they are when a store with debug on starts: nothing becomes due by
+        the clock. Only when the store runs with debug on, like all of these.
+        """
 
     @_abc_1.abstractmethod
     def DebugStop(
@@ -113,7 +123,7 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.AdminDebugStopRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.AdminDebugStopResponse, _abc.Awaitable[_admin_pb2.AdminDebugStopResponse]]:
-        """Resume background steps. Only when the store runs with debug on."""
+        """Let background steps run by the clock until the next start."""
 
     @_abc_1.abstractmethod
     def DebugReset(
@@ -121,7 +131,7 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.AdminDebugResetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.AdminDebugResetResponse, _abc.Awaitable[_admin_pb2.AdminDebugResetResponse]]:
-        """Delete everything. Only when the store runs with debug on."""
+        """Delete everything that is stored; who is connected stays."""
 
     @_abc_1.abstractmethod
     def DebugTick(
@@ -129,14 +139,16 @@ class AdminServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_pb2.AdminDebugTickRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_pb2.AdminDebugTickResponse, _abc.Awaitable[_admin_pb2.AdminDebugTickResponse]]:
-        """Run all internal steps due at an instant. Only when the store runs with debug on."""
+        """Run all internal steps due at an instant, until nothing is due any more."""
 
     @_abc_1.abstractmethod
     def DebugSnap(
         self,
         request: _admin_pb2.AdminDebugSnapRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_admin_pb2.AdminDebugSnapResponse, _abc.Awaitable[_admin_pb2.AdminDebugSnapResponse]]:
-        """Read the stored state whole. Only when the store runs with debug on."""
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.AdminDebugSnapResponse], _abc.AsyncIterator[_admin_pb2.AdminDebugSnapResponse]]:
+        """Read the stored state whole, as it is at one moment. It comes in parts, each of which fits into
+        a message; the lists of all parts together are the state.
+        """
 
 def add_AdminServicer_to_server(servicer: AdminServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

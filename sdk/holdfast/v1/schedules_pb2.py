@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from holdfast.v1 import common_pb2 as holdfast_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bholdfast/v1/schedules.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\"\xf3\x02\n\x08Schedule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x12\n\npromise_id\x18\x03 \x01(\t\x12\x1a\n\x12promise_timeout_ms\x18\x04 \x01(\x03\x12)\n\rpromise_param\x18\x05 \x01(\x0b\x32\x12.holdfast.v1.Value\x12<\n\x0cpromise_tags\x18\x06 \x03(\x0b\x32&.holdfast.v1.Schedule.PromiseTagsEntry\x12\x15\n\rcreated_at_ms\x18\x07 \x01(\x03\x12\x16\n\x0enext_run_at_ms\x18\x08 \x01(\x03\x12\x1b\n\x0elast_run_at_ms\x18\t \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06paused\x18\n \x01(\x08\x12\x11\n\ttime_zone\x18\x0b \x01(\t\x1a\x32\n\x10PromiseTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_last_run_at_ms\"!\n\x13SchedulesGetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"?\n\x14SchedulesGetResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.holdfast.v1.Schedule\"\xb0\x02\n\x16SchedulesCreateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x12\n\npromise_id\x18\x03 \x01(\t\x12\x1a\n\x12promise_timeout_ms\x18\x04 \x01(\x03\x12)\n\rpromise_param\x18\x05 \x01(\x0b\x32\x12.holdfast.v1.Value\x12J\n\x0cpromise_tags\x18\x06 \x03(\x0b\x32\x34.holdfast.v1.SchedulesCreateRequest.PromiseTagsEntry\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x1a\x32\n\x10PromiseTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"B\n\x17SchedulesCreateResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.holdfast.v1.Schedule\"$\n\x16SchedulesDeleteRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17SchedulesDeleteResponse\"3\n\x15SchedulesPauseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"A\n\x16SchedulesPauseResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.holdfast.v1.Schedule\"\xa1\x01\n\x16SchedulesSearchRequest\x12;\n\x04tags\x18\x01 \x03(\x0b\x32-.holdfast.v1.SchedulesSearchRequest.TagsEntry\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x17SchedulesSearchResponse\x12(\n\tschedules\x18\x01 \x03(\x0b\x32\x15.holdfast.v1.Schedule\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t2\xa8\x03\n\tSchedules\x12J\n\x03Get\x12 .holdfast.v1.SchedulesGetRequest\x1a!.holdfast.v1.SchedulesGetResponse\x12S\n\x06\x43reate\x12#.holdfast.v1.SchedulesCreateRequest\x1a$.holdfast.v1.SchedulesCreateResponse\x12S\n\x06\x44\x65lete\x12#.holdfast.v1.SchedulesDeleteRequest\x1a$.holdfast.v1.SchedulesDeleteResponse\x12P\n\x05Pause\x12\".holdfast.v1.SchedulesPauseRequest\x1a#.holdfast.v1.SchedulesPauseResponse\x12S\n\x06Search\x12#.holdfast.v1.SchedulesSearchRequest\x1a$.holdfast.v1.SchedulesSearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bholdfast/v1/schedules.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\"\xf3\x02\n\x08Schedule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x12\n\npromise_id\x18\x03 \x01(\t\x12\x1a\n\x12promise_timeout_ms\x18\x04 \x01(\x03\x12)\n\rpromise_param\x18\x05 \x01(\x0b\x32\x12.holdfast.v1.Value\x12<\n\x0cpromise_tags\x18\x06 \x03(\x0b\x32&.holdfast.v1.Schedule.PromiseTagsEntry\x12\x15\n\rcreated_at_ms\x18\x07 \x01(\x03\x12\x16\n\x0enext_run_at_ms\x18\x08 \x01(\x03\x12\x1b\n\x0elast_run_at_ms\x18\t \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06paused\x18\n \x01(\x08\x12\x11\n\ttime_zone\x18\x0b \x01(\t\x1a\x32\n\x10PromiseTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x11\n\x0f_last_run_at_ms\"!\n\x13SchedulesGetRequest\x12\n\n\x02id\x18\x01 \x01(\t\"?\n\x14SchedulesGetResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.holdfast.v1.Schedule\"\xb0\x02\n\x16SchedulesCreateRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x12\n\npromise_id\x18\x03 \x01(\t\x12\x1a\n\x12promise_timeout_ms\x18\x04 \x01(\x03\x12)\n\rpromise_param\x18\x05 \x01(\x0b\x32\x12.holdfast.v1.Value\x12J\n\x0cpromise_tags\x18\x06 \x03(\x0b\x32\x34.holdfast.v1.SchedulesCreateRequest.PromiseTagsEntry\x12\x0e\n\x06paused\x18\x07 \x01(\x08\x12\x11\n\ttime_zone\x18\x08 \x01(\t\x1a\x32\n\x10PromiseTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x17SchedulesCreateResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.holdfast.v1.Schedule\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"$\n\x16SchedulesDeleteRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x19\n\x17SchedulesDeleteResponse\"3\n\x15SchedulesPauseRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"A\n\x16SchedulesPauseResponse\x12\'\n\x08schedule\x18\x01 \x01(\x0b\x32\x15.holdfast.v1.Schedule\"\xa1\x01\n\x16SchedulesSearchRequest\x12;\n\x04tags\x18\x01 \x03(\x0b\x32-.holdfast.v1.SchedulesSearchRequest.TagsEntry\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x1a+\n\tTagsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x17SchedulesSearchResponse\x12(\n\tschedules\x18\x01 \x03(\x0b\x32\x15.holdfast.v1.Schedule\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t2\xa8\x03\n\tSchedules\x12J\n\x03Get\x12 .holdfast.v1.SchedulesGetRequest\x1a!.holdfast.v1.SchedulesGetResponse\x12S\n\x06\x43reate\x12#.holdfast.v1.SchedulesCreateRequest\x1a$.holdfast.v1.SchedulesCreateResponse\x12S\n\x06\x44\x65lete\x12#.holdfast.v1.SchedulesDeleteRequest\x1a$.holdfast.v1.SchedulesDeleteResponse\x12P\n\x05Pause\x12\".holdfast.v1.SchedulesPauseRequest\x1a#.holdfast.v1.SchedulesPauseResponse\x12S\n\x06Search\x12#.holdfast.v1.SchedulesSearchRequest\x1a$.holdfast.v1.SchedulesSearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,21 +51,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCHEDULESCREATEREQUEST_PROMISETAGSENTRY']._serialized_start=373
   _globals['_SCHEDULESCREATEREQUEST_PROMISETAGSENTRY']._serialized_end=423
   _globals['_SCHEDULESCREATERESPONSE']._serialized_start=851
-  _globals['_SCHEDULESCREATERESPONSE']._serialized_end=917
-  _globals['_SCHEDULESDELETEREQUEST']._serialized_start=919
-  _globals['_SCHEDULESDELETEREQUEST']._serialized_end=955
-  _globals['_SCHEDULESDELETERESPONSE']._serialized_start=957
-  _globals['_SCHEDULESDELETERESPONSE']._serialized_end=982
-  _globals['_SCHEDULESPAUSEREQUEST']._serialized_start=984
-  _globals['_SCHEDULESPAUSEREQUEST']._serialized_end=1035
-  _globals['_SCHEDULESPAUSERESPONSE']._serialized_start=1037
-  _globals['_SCHEDULESPAUSERESPONSE']._serialized_end=1102
-  _globals['_SCHEDULESSEARCHREQUEST']._serialized_start=1105
-  _globals['_SCHEDULESSEARCHREQUEST']._serialized_end=1266
-  _globals['_SCHEDULESSEARCHREQUEST_TAGSENTRY']._serialized_start=1223
-  _globals['_SCHEDULESSEARCHREQUEST_TAGSENTRY']._serialized_end=1266
-  _globals['_SCHEDULESSEARCHRESPONSE']._serialized_start=1268
-  _globals['_SCHEDULESSEARCHRESPONSE']._serialized_end=1351
-  _globals['_SCHEDULES']._serialized_start=1354
-  _globals['_SCHEDULES']._serialized_end=1778
+  _globals['_SCHEDULESCREATERESPONSE']._serialized_end=934
+  _globals['_SCHEDULESDELETEREQUEST']._serialized_start=936
+  _globals['_SCHEDULESDELETEREQUEST']._serialized_end=972
+  _globals['_SCHEDULESDELETERESPONSE']._serialized_start=974
+  _globals['_SCHEDULESDELETERESPONSE']._serialized_end=999
+  _globals['_SCHEDULESPAUSEREQUEST']._serialized_start=1001
+  _globals['_SCHEDULESPAUSEREQUEST']._serialized_end=1052
+  _globals['_SCHEDULESPAUSERESPONSE']._serialized_start=1054
+  _globals['_SCHEDULESPAUSERESPONSE']._serialized_end=1119
+  _globals['_SCHEDULESSEARCHREQUEST']._serialized_start=1122
+  _globals['_SCHEDULESSEARCHREQUEST']._serialized_end=1283
+  _globals['_SCHEDULESSEARCHREQUEST_TAGSENTRY']._serialized_start=1240
+  _globals['_SCHEDULESSEARCHREQUEST_TAGSENTRY']._serialized_end=1283
+  _globals['_SCHEDULESSEARCHRESPONSE']._serialized_start=1285
+  _globals['_SCHEDULESSEARCHRESPONSE']._serialized_end=1368
+  _globals['_SCHEDULES']._serialized_start=1371
+  _globals['_SCHEDULES']._serialized_end=1795
 # @@protoc_insertion_point(module_scope)

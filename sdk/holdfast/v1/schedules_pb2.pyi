@@ -59,15 +59,17 @@ class Schedule(_message.Message):
     id: _builtins.str
     """Id of the schedule."""
     cron: _builtins.str
-    """Five fields, as given."""
+    """Five fields (minute, hour, day of month, month, day of week) or six, seconds first; as given."""
     promise_id: _builtins.str
-    """Template of the promise ids."""
+    """Template of the promise ids: `{{.id}}` stands for the id of the schedule, `{{.timestamp}}` for
+    the planned instant in milliseconds.
+    """
     promise_timeout_ms: _builtins.int
     """Deadline of each promise, relative to its planned instant."""
     created_at_ms: _builtins.int
     """Instant of creation."""
     next_run_at_ms: _builtins.int
-    """Next planned instant."""
+    """Next planned instant; 2^53-1 when there is none any more. While paused it stays as it was."""
     last_run_at_ms: _builtins.int
     """Last planned instant that fired; absent until the first."""
     paused: _builtins.bool
@@ -80,7 +82,9 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def promise_tags(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Tags of each promise."""
+        """Tags of each promise, beside those that the store adds: `resonate:schedule` with the id of the
+        schedule, and `resonate:origin`, `:branch`, `:parent` and `:prefix` with that of the promise.
+        """
 
     def __init__(
         self,
@@ -190,7 +194,7 @@ class SchedulesCreateRequest(_message.Message):
     id: _builtins.str
     """Id, chosen by the caller."""
     cron: _builtins.str
-    """Five fields."""
+    """Five fields, or six with seconds first."""
     promise_id: _builtins.str
     """Template of the promise ids."""
     promise_timeout_ms: _builtins.int
@@ -234,6 +238,9 @@ class SchedulesCreateResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SCHEDULE_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
+    created: _builtins.bool
+    """True when the operation made the schedule."""
     @_builtins.property
     def schedule(self) -> Global___Schedule:
         """Record."""
@@ -242,10 +249,11 @@ class SchedulesCreateResponse(_message.Message):
         self,
         *,
         schedule: Global___Schedule | None = ...,
+        created: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "schedule", b"schedule"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

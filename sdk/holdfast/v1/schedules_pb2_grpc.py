@@ -88,7 +88,7 @@ class SchedulesServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Pause(self, request, context):
-        """Stop or resume firing.
+        """Stop or resume firing. What would have fired meanwhile is not made up for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,7 +40,7 @@ class SchedulesStub:
     Delete: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.SchedulesDeleteRequest, _schedules_pb2.SchedulesDeleteResponse]
     """Delete a schedule; promises that it created stay."""
     Pause: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.SchedulesPauseRequest, _schedules_pb2.SchedulesPauseResponse]
-    """Stop or resume firing."""
+    """Stop or resume firing. What would have fired meanwhile is not made up for."""
     Search: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.SchedulesSearchRequest, _schedules_pb2.SchedulesSearchResponse]
     """List schedules in the byte order of their ids."""
 
@@ -56,7 +56,7 @@ class SchedulesAsyncStub(SchedulesStub):
     Delete: _aio.UnaryUnaryMultiCallable[_schedules_pb2.SchedulesDeleteRequest, _schedules_pb2.SchedulesDeleteResponse]  # type: ignore[assignment]
     """Delete a schedule; promises that it created stay."""
     Pause: _aio.UnaryUnaryMultiCallable[_schedules_pb2.SchedulesPauseRequest, _schedules_pb2.SchedulesPauseResponse]  # type: ignore[assignment]
-    """Stop or resume firing."""
+    """Stop or resume firing. What would have fired meanwhile is not made up for."""
     Search: _aio.UnaryUnaryMultiCallable[_schedules_pb2.SchedulesSearchRequest, _schedules_pb2.SchedulesSearchResponse]  # type: ignore[assignment]
     """List schedules in the byte order of their ids."""
 
@@ -93,7 +93,7 @@ class SchedulesServicer(metaclass=_abc_1.ABCMeta):
         request: _schedules_pb2.SchedulesPauseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_schedules_pb2.SchedulesPauseResponse, _abc.Awaitable[_schedules_pb2.SchedulesPauseResponse]]:
-        """Stop or resume firing."""
+        """Stop or resume firing. What would have fired meanwhile is not made up for."""
 
     @_abc_1.abstractmethod
     def Search(

@@ -623,8 +623,13 @@ class TasksHeartbeatRequest(_message.Message):
 
     PID_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
+    ID_PREFIX_FIELD_NUMBER: _builtins.int
     pid: _builtins.str
     """Holder."""
+    id_prefix: _builtins.str
+    """Where `tasks` is empty: only tasks whose ids begin with this, and with the prefix of the
+    caller's token.
+    """
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___TaskRef]:
         """Leases; empty extends all of the holder."""
@@ -634,10 +639,11 @@ class TasksHeartbeatRequest(_message.Message):
         *,
         pid: _builtins.str = ...,
         tasks: _abc.Iterable[Global___TaskRef] | None = ...,
+        id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pid", b"pid", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id_prefix", b"id_prefix", "pid", b"pid", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

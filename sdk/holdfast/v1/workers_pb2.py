@@ -24,42 +24,45 @@ _sym_db = _symbol_database.Default()
 
 from holdfast.v1 import common_pb2 as holdfast_dot_v1_dot_common__pb2
 from holdfast.v1 import promises_pb2 as holdfast_dot_v1_dot_promises__pb2
+from holdfast.v1 import schedules_pb2 as holdfast_dot_v1_dot_schedules__pb2
 from holdfast.v1 import tasks_pb2 as holdfast_dot_v1_dot_tasks__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19holdfast/v1/workers.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\x1a\x1aholdfast/v1/promises.proto\x1a\x17holdfast/v1/tasks.proto\"\x1a\n\tFunctions\x12\r\n\x05names\x18\x01 \x03(\t\"0\n\tHeldTasks\x12#\n\x05tasks\x18\x01 \x03(\x0b\x32\x14.holdfast.v1.TaskRef\"\xf2\x01\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0f\n\x07\x63redits\x18\x04 \x01(\x05\x12\x14\n\x0clease_ttl_ms\x18\x05 \x01(\x03\x12\x30\n\rdelivery_mode\x18\x06 \x01(\x0e\x32\x19.holdfast.v1.DeliveryMode\x12)\n\tfunctions\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Functions\x12$\n\x04held\x18\x08 \x01(\x0b\x32\x16.holdfast.v1.HeldTasks\x12\r\n\x05\x62rief\x18\t \x01(\x08\"I\n\x07Welcome\x12\x15\n\rstore_version\x18\x01 \x01(\t\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\x12\x17\n\x0fvalue_bytes_max\x18\x03 \x01(\x03\"\xa3\x07\n\tOperation\x12\x36\n\x0bpromise_get\x18\x01 \x01(\x0b\x32\x1f.holdfast.v1.PromisesGetRequestH\x00\x12<\n\x0epromise_create\x18\x02 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequestH\x00\x12<\n\x0epromise_settle\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesSettleRequestH\x00\x12Q\n\x19promise_register_callback\x18\x04 \x01(\x0b\x32,.holdfast.v1.PromisesRegisterCallbackRequestH\x00\x12Q\n\x19promise_register_listener\x18\x05 \x01(\x0b\x32,.holdfast.v1.PromisesRegisterListenerRequestH\x00\x12\x30\n\x08task_get\x18\x06 \x01(\x0b\x32\x1c.holdfast.v1.TasksGetRequestH\x00\x12\x36\n\x0btask_create\x18\x07 \x01(\x0b\x32\x1f.holdfast.v1.TasksCreateRequestH\x00\x12\x38\n\x0ctask_acquire\x18\x08 \x01(\x0b\x32 .holdfast.v1.TasksAcquireRequestH\x00\x12\x38\n\x0ctask_release\x18\t \x01(\x0b\x32 .holdfast.v1.TasksReleaseRequestH\x00\x12\x38\n\x0ctask_fulfill\x18\n \x01(\x0b\x32 .holdfast.v1.TasksFulfillRequestH\x00\x12\x38\n\x0ctask_suspend\x18\x0b \x01(\x0b\x32 .holdfast.v1.TasksSuspendRequestH\x00\x12\x34\n\ntask_fence\x18\x0c \x01(\x0b\x32\x1e.holdfast.v1.TasksFenceRequestH\x00\x12<\n\x0etask_heartbeat\x18\r \x01(\x0b\x32\".holdfast.v1.TasksHeartbeatRequestH\x00\x12\x32\n\ttask_halt\x18\x0e \x01(\x0b\x32\x1d.holdfast.v1.TasksHaltRequestH\x00\x12:\n\rtask_continue\x18\x0f \x01(\x0b\x32!.holdfast.v1.TasksContinueRequestH\x00\x42\x06\n\x04kind\"\x9e\x02\n\x0fOperationResult\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12%\n\x07promise\x18\x04 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12\x1f\n\x04task\x18\x05 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07preload\x18\x06 \x01(\x0b\x32\x14.holdfast.v1.Preload\x12\x0f\n\x07\x63reated\x18\x07 \x01(\x08\x12,\n\x06\x61\x63tion\x18\x08 \x01(\x0b\x32\x1c.holdfast.v1.OperationResult\x12\x1b\n\x0e\x61s_asked_at_ms\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_as_asked_at_ms\"K\n\x05\x43hain\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12*\n\noperations\x18\x02 \x03(\x0b\x32\x16.holdfast.v1.Operation\"T\n\x0b\x43hainResult\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.holdfast.v1.OperationResult\"y\n\x08TaskPush\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x03 \x01(\x0b\x32\x14.holdfast.v1.Preload\"(\n\tTaskOffer\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"z\n\x0e\x43onnectRequest\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x12.holdfast.v1.Hello\x12\"\n\x06\x63hains\x18\x02 \x03(\x0b\x32\x12.holdfast.v1.Chain\x12\x0f\n\x07\x63redits\x18\x03 \x01(\x05\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\xea\x01\n\x0f\x43onnectResponse\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.holdfast.v1.Welcome\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.holdfast.v1.ChainResult\x12$\n\x05tasks\x18\x03 \x03(\x0b\x32\x15.holdfast.v1.TaskPush\x12&\n\x06offers\x18\x04 \x03(\x0b\x32\x16.holdfast.v1.TaskOffer\x12%\n\x07settled\x18\x05 \x03(\x0b\x32\x14.holdfast.v1.Promise\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08*d\n\x0c\x44\x65liveryMode\x12\x1d\n\x19\x44\x45LIVERY_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_MODE_ACQUIRED\x10\x01\x12\x19\n\x15\x44\x45LIVERY_MODE_OFFERED\x10\x02\x32S\n\x07Workers\x12H\n\x07\x43onnect\x12\x1b.holdfast.v1.ConnectRequest\x1a\x1c.holdfast.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19holdfast/v1/workers.proto\x12\x0bholdfast.v1\x1a\x18holdfast/v1/common.proto\x1a\x1aholdfast/v1/promises.proto\x1a\x1bholdfast/v1/schedules.proto\x1a\x17holdfast/v1/tasks.proto\"\x1a\n\tFunctions\x12\r\n\x05names\x18\x01 \x03(\t\"0\n\tHeldTasks\x12#\n\x05tasks\x18\x01 \x03(\x0b\x32\x14.holdfast.v1.TaskRef\"\x93\x02\n\x05Hello\x12\x0b\n\x03pid\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0e\n\x06groups\x18\x03 \x03(\t\x12\x0f\n\x07\x63redits\x18\x04 \x01(\x05\x12\x14\n\x0clease_ttl_ms\x18\x05 \x01(\x03\x12\x30\n\rdelivery_mode\x18\x06 \x01(\x0e\x32\x19.holdfast.v1.DeliveryMode\x12)\n\tfunctions\x18\x07 \x01(\x0b\x32\x16.holdfast.v1.Functions\x12$\n\x04held\x18\x08 \x01(\x0b\x32\x16.holdfast.v1.HeldTasks\x12\r\n\x05\x62rief\x18\t \x01(\x08\x12\x0c\n\x04name\x18\n \x01(\t\x12\x11\n\tid_prefix\x18\x0b \x01(\t\"I\n\x07Welcome\x12\x15\n\rstore_version\x18\x01 \x01(\t\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\x12\x17\n\x0fvalue_bytes_max\x18\x03 \x01(\x03\"\x9b\t\n\tOperation\x12\x36\n\x0bpromise_get\x18\x01 \x01(\x0b\x32\x1f.holdfast.v1.PromisesGetRequestH\x00\x12<\n\x0epromise_create\x18\x02 \x01(\x0b\x32\".holdfast.v1.PromisesCreateRequestH\x00\x12<\n\x0epromise_settle\x18\x03 \x01(\x0b\x32\".holdfast.v1.PromisesSettleRequestH\x00\x12Q\n\x19promise_register_callback\x18\x04 \x01(\x0b\x32,.holdfast.v1.PromisesRegisterCallbackRequestH\x00\x12Q\n\x19promise_register_listener\x18\x05 \x01(\x0b\x32,.holdfast.v1.PromisesRegisterListenerRequestH\x00\x12\x30\n\x08task_get\x18\x06 \x01(\x0b\x32\x1c.holdfast.v1.TasksGetRequestH\x00\x12\x36\n\x0btask_create\x18\x07 \x01(\x0b\x32\x1f.holdfast.v1.TasksCreateRequestH\x00\x12\x38\n\x0ctask_acquire\x18\x08 \x01(\x0b\x32 .holdfast.v1.TasksAcquireRequestH\x00\x12\x38\n\x0ctask_release\x18\t \x01(\x0b\x32 .holdfast.v1.TasksReleaseRequestH\x00\x12\x38\n\x0ctask_fulfill\x18\n \x01(\x0b\x32 .holdfast.v1.TasksFulfillRequestH\x00\x12\x38\n\x0ctask_suspend\x18\x0b \x01(\x0b\x32 .holdfast.v1.TasksSuspendRequestH\x00\x12\x34\n\ntask_fence\x18\x0c \x01(\x0b\x32\x1e.holdfast.v1.TasksFenceRequestH\x00\x12<\n\x0etask_heartbeat\x18\r \x01(\x0b\x32\".holdfast.v1.TasksHeartbeatRequestH\x00\x12\x32\n\ttask_halt\x18\x0e \x01(\x0b\x32\x1d.holdfast.v1.TasksHaltRequestH\x00\x12:\n\rtask_continue\x18\x0f \x01(\x0b\x32!.holdfast.v1.TasksContinueRequestH\x00\x12\x38\n\x0cschedule_get\x18\x10 \x01(\x0b\x32 .holdfast.v1.SchedulesGetRequestH\x00\x12>\n\x0fschedule_create\x18\x11 \x01(\x0b\x32#.holdfast.v1.SchedulesCreateRequestH\x00\x12>\n\x0fschedule_delete\x18\x12 \x01(\x0b\x32#.holdfast.v1.SchedulesDeleteRequestH\x00\x12<\n\x0eschedule_pause\x18\x13 \x01(\x0b\x32\".holdfast.v1.SchedulesPauseRequestH\x00\x42\x06\n\x04kind\"\xc7\x02\n\x0fOperationResult\x12\x0e\n\x06status\x18\x01 \x01(\x05\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t\x12%\n\x07promise\x18\x04 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12\x1f\n\x04task\x18\x05 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07preload\x18\x06 \x01(\x0b\x32\x14.holdfast.v1.Preload\x12\x0f\n\x07\x63reated\x18\x07 \x01(\x08\x12,\n\x06\x61\x63tion\x18\x08 \x01(\x0b\x32\x1c.holdfast.v1.OperationResult\x12\x1b\n\x0e\x61s_asked_at_ms\x18\t \x01(\x03H\x00\x88\x01\x01\x12\'\n\x08schedule\x18\n \x01(\x0b\x32\x15.holdfast.v1.ScheduleB\x11\n\x0f_as_asked_at_ms\"K\n\x05\x43hain\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12*\n\noperations\x18\x02 \x03(\x0b\x32\x16.holdfast.v1.Operation\"T\n\x0b\x43hainResult\x12\x16\n\x0e\x63orrelation_id\x18\x01 \x01(\x04\x12-\n\x07results\x18\x02 \x03(\x0b\x32\x1c.holdfast.v1.OperationResult\"y\n\x08TaskPush\x12\x1f\n\x04task\x18\x01 \x01(\x0b\x32\x11.holdfast.v1.Task\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\x12%\n\x07preload\x18\x03 \x01(\x0b\x32\x14.holdfast.v1.Preload\"9\n\tTaskOffer\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\"A\n\x07Unblock\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12%\n\x07promise\x18\x02 \x01(\x0b\x32\x14.holdfast.v1.Promise\"z\n\x0e\x43onnectRequest\x12!\n\x05hello\x18\x01 \x01(\x0b\x32\x12.holdfast.v1.Hello\x12\"\n\x06\x63hains\x18\x02 \x03(\x0b\x32\x12.holdfast.v1.Chain\x12\x0f\n\x07\x63redits\x18\x03 \x01(\x05\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\"\x92\x02\n\x0f\x43onnectResponse\x12%\n\x07welcome\x18\x01 \x01(\x0b\x32\x14.holdfast.v1.Welcome\x12)\n\x07results\x18\x02 \x03(\x0b\x32\x18.holdfast.v1.ChainResult\x12$\n\x05tasks\x18\x03 \x03(\x0b\x32\x15.holdfast.v1.TaskPush\x12&\n\x06offers\x18\x04 \x03(\x0b\x32\x16.holdfast.v1.TaskOffer\x12%\n\x07settled\x18\x05 \x03(\x0b\x32\x14.holdfast.v1.Promise\x12\x10\n\x08\x64raining\x18\x06 \x01(\x08\x12&\n\x08unblocks\x18\x07 \x03(\x0b\x32\x14.holdfast.v1.Unblock*d\n\x0c\x44\x65liveryMode\x12\x1d\n\x19\x44\x45LIVERY_MODE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_MODE_ACQUIRED\x10\x01\x12\x19\n\x15\x44\x45LIVERY_MODE_OFFERED\x10\x02\x32S\n\x07Workers\x12H\n\x07\x43onnect\x12\x1b.holdfast.v1.ConnectRequest\x1a\x1c.holdfast.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'holdfast.v1.workers_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DELIVERYMODE']._serialized_start=2431
-  _globals['_DELIVERYMODE']._serialized_end=2531
-  _globals['_FUNCTIONS']._serialized_start=121
-  _globals['_FUNCTIONS']._serialized_end=147
-  _globals['_HELDTASKS']._serialized_start=149
-  _globals['_HELDTASKS']._serialized_end=197
-  _globals['_HELLO']._serialized_start=200
-  _globals['_HELLO']._serialized_end=442
-  _globals['_WELCOME']._serialized_start=444
-  _globals['_WELCOME']._serialized_end=517
-  _globals['_OPERATION']._serialized_start=520
-  _globals['_OPERATION']._serialized_end=1451
-  _globals['_OPERATIONRESULT']._serialized_start=1454
-  _globals['_OPERATIONRESULT']._serialized_end=1740
-  _globals['_CHAIN']._serialized_start=1742
-  _globals['_CHAIN']._serialized_end=1817
-  _globals['_CHAINRESULT']._serialized_start=1819
-  _globals['_CHAINRESULT']._serialized_end=1903
-  _globals['_TASKPUSH']._serialized_start=1905
-  _globals['_TASKPUSH']._serialized_end=2026
-  _globals['_TASKOFFER']._serialized_start=2028
-  _globals['_TASKOFFER']._serialized_end=2068
-  _globals['_CONNECTREQUEST']._serialized_start=2070
-  _globals['_CONNECTREQUEST']._serialized_end=2192
-  _globals['_CONNECTRESPONSE']._serialized_start=2195
-  _globals['_CONNECTRESPONSE']._serialized_end=2429
-  _globals['_WORKERS']._serialized_start=2533
-  _globals['_WORKERS']._serialized_end=2616
+  _globals['_DELIVERYMODE']._serialized_start=2906
+  _globals['_DELIVERYMODE']._serialized_end=3006
+  _globals['_FUNCTIONS']._serialized_start=150
+  _globals['_FUNCTIONS']._serialized_end=176
+  _globals['_HELDTASKS']._serialized_start=178
+  _globals['_HELDTASKS']._serialized_end=226
+  _globals['_HELLO']._serialized_start=229
+  _globals['_HELLO']._serialized_end=504
+  _globals['_WELCOME']._serialized_start=506
+  _globals['_WELCOME']._serialized_end=579
+  _globals['_OPERATION']._serialized_start=582
+  _globals['_OPERATION']._serialized_end=1761
+  _globals['_OPERATIONRESULT']._serialized_start=1764
+  _globals['_OPERATIONRESULT']._serialized_end=2091
+  _globals['_CHAIN']._serialized_start=2093
+  _globals['_CHAIN']._serialized_end=2168
+  _globals['_CHAINRESULT']._serialized_start=2170
+  _globals['_CHAINRESULT']._serialized_end=2254
+  _globals['_TASKPUSH']._serialized_start=2256
+  _globals['_TASKPUSH']._serialized_end=2377
+  _globals['_TASKOFFER']._serialized_start=2379
+  _globals['_TASKOFFER']._serialized_end=2436
+  _globals['_UNBLOCK']._serialized_start=2438
+  _globals['_UNBLOCK']._serialized_end=2503
+  _globals['_CONNECTREQUEST']._serialized_start=2505
+  _globals['_CONNECTREQUEST']._serialized_end=2627
+  _globals['_CONNECTRESPONSE']._serialized_start=2630
+  _globals['_CONNECTRESPONSE']._serialized_end=2904
+  _globals['_WORKERS']._serialized_start=3008
+  _globals['_WORKERS']._serialized_end=3091
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from holdfast.v1 import common_pb2 as _common_pb2
 from holdfast.v1 import promises_pb2 as _promises_pb2
+from holdfast.v1 import schedules_pb2 as _schedules_pb2
 from holdfast.v1 import tasks_pb2 as _tasks_pb2
 import builtins as _builtins
 import sys
@@ -109,6 +110,8 @@ class Hello(_message.Message):
     FUNCTIONS_FIELD_NUMBER: _builtins.int
     HELD_FIELD_NUMBER: _builtins.int
     BRIEF_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ID_PREFIX_FIELD_NUMBER: _builtins.int
     pid: _builtins.str
     """Process id, 1 to 1024 bytes; also the last part of the member's addresses."""
     instance_id: _builtins.str
@@ -125,9 +128,19 @@ class Hello(_message.Message):
     """How tasks are given."""
     brief: _builtins.bool
     """True when the store may answer in brief, see `OperationResult.as_asked_at_ms`."""
+    name: _builtins.str
+    """Last part of the member's addresses, where that is not its pid: several members may share one,
+    and the first of them receives. Empty for the pid.
+    """
+    id_prefix: _builtins.str
+    """Only tasks and settled promises whose ids begin with this are sent to the member; empty for
+    all. The prefix of its token bounds it further.
+    """
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Groups to receive for: members of `poll://any@<group>` and `poll://uni@<group>/<pid>`."""
+        """Groups to receive for: members of `poll://any@<group>` and `poll://uni@<group>/<pid>`. Members
+        of the group `http:` send on what is for HTTP addresses.
+        """
 
     @_builtins.property
     def functions(self) -> Global___Functions:
@@ -153,10 +166,12 @@ class Hello(_message.Message):
         functions: Global___Functions | None = ...,
         held: Global___HeldTasks | None = ...,
         brief: _builtins.bool = ...,
+        name: _builtins.str = ...,
+        id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["functions", b"functions", "held", b"held"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["brief", b"brief", "credits", b"credits", "delivery_mode", b"delivery_mode", "functions", b"functions", "groups", b"groups", "held", b"held", "instance_id", b"instance_id", "lease_ttl_ms", b"lease_ttl_ms", "pid", b"pid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["brief", b"brief", "credits", b"credits", "delivery_mode", b"delivery_mode", "functions", b"functions", "groups", b"groups", "held", b"held", "id_prefix", b"id_prefix", "instance_id", b"instance_id", "lease_ttl_ms", b"lease_ttl_ms", "name", b"name", "pid", b"pid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,6 +228,10 @@ class Operation(_message.Message):
     TASK_HEARTBEAT_FIELD_NUMBER: _builtins.int
     TASK_HALT_FIELD_NUMBER: _builtins.int
     TASK_CONTINUE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_GET_FIELD_NUMBER: _builtins.int
+    SCHEDULE_CREATE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_DELETE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_PAUSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def promise_get(self) -> _promises_pb2.PromisesGetRequest:
         """promise.get"""
@@ -273,6 +292,22 @@ class Operation(_message.Message):
     def task_continue(self) -> _tasks_pb2.TasksContinueRequest:
         """task.continue"""
 
+    @_builtins.property
+    def schedule_get(self) -> _schedules_pb2.SchedulesGetRequest:
+        """schedule.get"""
+
+    @_builtins.property
+    def schedule_create(self) -> _schedules_pb2.SchedulesCreateRequest:
+        """schedule.create"""
+
+    @_builtins.property
+    def schedule_delete(self) -> _schedules_pb2.SchedulesDeleteRequest:
+        """schedule.delete"""
+
+    @_builtins.property
+    def schedule_pause(self) -> _schedules_pb2.SchedulesPauseRequest:
+        """Stop or resume a schedule."""
+
     def __init__(
         self,
         *,
@@ -291,12 +326,16 @@ class Operation(_message.Message):
         task_heartbeat: _tasks_pb2.TasksHeartbeatRequest | None = ...,
         task_halt: _tasks_pb2.TasksHaltRequest | None = ...,
         task_continue: _tasks_pb2.TasksContinueRequest | None = ...,
+        schedule_get: _schedules_pb2.SchedulesGetRequest | None = ...,
+        schedule_create: _schedules_pb2.SchedulesCreateRequest | None = ...,
+        schedule_delete: _schedules_pb2.SchedulesDeleteRequest | None = ...,
+        schedule_pause: _schedules_pb2.SchedulesPauseRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "promise_create", b"promise_create", "promise_get", b"promise_get", "promise_register_callback", b"promise_register_callback", "promise_register_listener", b"promise_register_listener", "promise_settle", b"promise_settle", "task_acquire", b"task_acquire", "task_continue", b"task_continue", "task_create", b"task_create", "task_fence", b"task_fence", "task_fulfill", b"task_fulfill", "task_get", b"task_get", "task_halt", b"task_halt", "task_heartbeat", b"task_heartbeat", "task_release", b"task_release", "task_suspend", b"task_suspend"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "promise_create", b"promise_create", "promise_get", b"promise_get", "promise_register_callback", b"promise_register_callback", "promise_register_listener", b"promise_register_listener", "promise_settle", b"promise_settle", "schedule_create", b"schedule_create", "schedule_delete", b"schedule_delete", "schedule_get", b"schedule_get", "schedule_pause", b"schedule_pause", "task_acquire", b"task_acquire", "task_continue", b"task_continue", "task_create", b"task_create", "task_fence", b"task_fence", "task_fulfill", b"task_fulfill", "task_get", b"task_get", "task_halt", b"task_halt", "task_heartbeat", b"task_heartbeat", "task_release", b"task_release", "task_suspend", b"task_suspend"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "promise_create", b"promise_create", "promise_get", b"promise_get", "promise_register_callback", b"promise_register_callback", "promise_register_listener", b"promise_register_listener", "promise_settle", b"promise_settle", "task_acquire", b"task_acquire", "task_continue", b"task_continue", "task_create", b"task_create", "task_fence", b"task_fence", "task_fulfill", b"task_fulfill", "task_get", b"task_get", "task_halt", b"task_halt", "task_heartbeat", b"task_heartbeat", "task_release", b"task_release", "task_suspend", b"task_suspend"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "promise_create", b"promise_create", "promise_get", b"promise_get", "promise_register_callback", b"promise_register_callback", "promise_register_listener", b"promise_register_listener", "promise_settle", b"promise_settle", "schedule_create", b"schedule_create", "schedule_delete", b"schedule_delete", "schedule_get", b"schedule_get", "schedule_pause", b"schedule_pause", "task_acquire", b"task_acquire", "task_continue", b"task_continue", "task_create", b"task_create", "task_fence", b"task_fence", "task_fulfill", b"task_fulfill", "task_get", b"task_get", "task_halt", b"task_halt", "task_heartbeat", b"task_heartbeat", "task_release", b"task_release", "task_suspend", b"task_suspend"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["promise_get", "promise_create", "promise_settle", "promise_register_callback", "promise_register_listener", "task_get", "task_create", "task_acquire", "task_release", "task_fulfill", "task_suspend", "task_fence", "task_heartbeat", "task_halt", "task_continue"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["promise_get", "promise_create", "promise_settle", "promise_register_callback", "promise_register_listener", "task_get", "task_create", "task_acquire", "task_release", "task_fulfill", "task_suspend", "task_fence", "task_heartbeat", "task_halt", "task_continue", "schedule_get", "schedule_create", "schedule_delete", "schedule_pause"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -317,8 +356,9 @@ class OperationResult(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     ACTION_FIELD_NUMBER: _builtins.int
     AS_ASKED_AT_MS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     status: _builtins.int
-    """200, 300, 400, 404, 409, 422, 429, 500 or 503; 0 when an earlier operation of the chain
+    """200, 300, 400, 403, 404, 409, 422, 429, 500 or 503; 0 when an earlier operation of the chain
     was refused and this one was skipped.
     """
     code: _builtins.str
@@ -349,6 +389,10 @@ class OperationResult(_message.Message):
     def action(self) -> Global___OperationResult:
         """Of a fence: the inner operation. Its own preload and task are empty."""
 
+    @_builtins.property
+    def schedule(self) -> _schedules_pb2.Schedule:
+        """The schedule."""
+
     def __init__(
         self,
         *,
@@ -361,10 +405,11 @@ class OperationResult(_message.Message):
         created: _builtins.bool = ...,
         action: Global___OperationResult | None = ...,
         as_asked_at_ms: _builtins.int | None = ...,
+        schedule: _schedules_pb2.Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms", "action", b"action", "as_asked_at_ms", b"as_asked_at_ms", "preload", b"preload", "promise", b"promise", "task", b"task"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms", "action", b"action", "as_asked_at_ms", b"as_asked_at_ms", "preload", b"preload", "promise", b"promise", "schedule", b"schedule", "task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms", "action", b"action", "as_asked_at_ms", b"as_asked_at_ms", "code", b"code", "created", b"created", "message", b"message", "preload", b"preload", "promise", b"promise", "status", b"status", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms", "action", b"action", "as_asked_at_ms", b"as_asked_at_ms", "code", b"code", "created", b"created", "message", b"message", "preload", b"preload", "promise", b"promise", "schedule", b"schedule", "status", b"status", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_asked_at_ms: _TypeAlias = _typing.Literal["as_asked_at_ms"]  # noqa: Y015
     _WhichOneofArgType__as_asked_at_ms: _TypeAlias = _typing.Literal["_as_asked_at_ms", b"_as_asked_at_ms"]  # noqa: Y015
@@ -474,23 +519,55 @@ class TaskOffer(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the task."""
     version: _builtins.int
     """Version to acquire."""
+    address: _builtins.str
+    """Target of the task, as it was given."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         version: _builtins.int = ...,
+        address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "id", b"id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TaskOffer: _TypeAlias = TaskOffer  # noqa: Y015
+
+@_typing.final
+class Unblock(_message.Message):
+    """A message for whoever waits for a promise at an address that no member has: `http(s)://…`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    PROMISE_FIELD_NUMBER: _builtins.int
+    address: _builtins.str
+    """Where to send it, as it was registered."""
+    @_builtins.property
+    def promise(self) -> _common_pb2.Promise:
+        """The settled promise."""
+
+    def __init__(
+        self,
+        *,
+        address: _builtins.str = ...,
+        promise: _common_pb2.Promise | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["promise", b"promise"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "promise", b"promise"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unblock: _TypeAlias = Unblock  # noqa: Y015
 
 @_typing.final
 class ConnectRequest(_message.Message):
@@ -542,6 +619,7 @@ class ConnectResponse(_message.Message):
     OFFERS_FIELD_NUMBER: _builtins.int
     SETTLED_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    UNBLOCKS_FIELD_NUMBER: _builtins.int
     draining: _builtins.bool
     """True when the store is stopping: reconnect elsewhere after answers in flight have come."""
     @_builtins.property
@@ -564,6 +642,12 @@ class ConnectResponse(_message.Message):
     def settled(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Promise]:
         """Promises that a listener of this member's addresses waited for, settled."""
 
+    @_builtins.property
+    def unblocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Unblock]:
+        """Messages to send on, for members of the group `http:`, to which belongs whatever is pushed to
+        an HTTP address.
+        """
+
     def __init__(
         self,
         *,
@@ -573,10 +657,11 @@ class ConnectResponse(_message.Message):
         offers: _abc.Iterable[Global___TaskOffer] | None = ...,
         settled: _abc.Iterable[_common_pb2.Promise] | None = ...,
         draining: _builtins.bool = ...,
+        unblocks: _abc.Iterable[Global___Unblock] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "offers", b"offers", "results", b"results", "settled", b"settled", "tasks", b"tasks", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draining", b"draining", "offers", b"offers", "results", b"results", "settled", b"settled", "tasks", b"tasks", "unblocks", b"unblocks", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

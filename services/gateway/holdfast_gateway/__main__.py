@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping
 
 from holdfast import Resonate
-from holdfast.rpc import Admin, RemoteStore
+from holdfast.rpc import Access, Admin, Calls, RemoteStore
+from holdfast.rpc.access import BadAccess, access_by
 from holdfast_chassis.health import HealthServer
 from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
 from holdfast_chassis.logs import get_logger, setup_logging
@@ -14,8 +15,10 @@ from holdfast_chassis.metrics import describe_build
 from holdfast_chassis.settings import Command, run_cli
 from holdfast_gateway import metrics
 from holdfast_gateway.app import create_app
-from holdfast_gateway.bridge import bridge
+from holdfast_gateway.bridge.building import Stores, serving_bridge
+from holdfast_gateway.callers import BoundedGroups, BoundedStore, Callers
 from holdfast_gateway.outcomes import Waits
+from holdfast_gateway.security import Security, Unusable, open_security, say_what_is_open
 from holdfast_gateway.serving import serving
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.watching import Watches
@@ -48,14 +51,26 @@ def _serve_command(settings: GatewaySettings, store_class: type[RemoteStore]) ->
     setup_logging(settings.log_level, "gateway")
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it narrates; we log events
     try:
-        store = store_class(settings.store_url, timeout_s=settings.store_seconds)
+        access = access_by(settings)
+        store = store_class(settings.store_url, access=access, timeout_s=settings.store_seconds)
+        security = open_security(settings)
+    except (BadAccess, Unusable) as error:
+        print(f"{PROGRAM}: {error}.", file=sys.stderr)  # noqa: T201
+        return 2
     except ValueError as error:
         print(f"{PROGRAM}: HOLDFAST_GATEWAY_STORE_URL is not usable: {error}.", file=sys.stderr)  # noqa: T201
         return 2
-    return run(lambda shutdown: _serve(settings, store, shutdown))
+    say_what_is_open(settings)
+    return run(lambda shutdown: _serve(settings, store, access, security, shutdown))
 
 
-async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdown) -> None:
+async def _serve(
+    settings: GatewaySettings,
+    store: RemoteStore,
+    access: Access,
+    security: Security,
+    shutdown: Shutdown,
+) -> None:
     """Build everything, run it until the process is asked to stop, and stop it in order."""
 
     def not_ready() -> Mapping[str, str]:
@@ -67,12 +82,19 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
 
     describe_build("gateway")
     metrics.store_connected.set_function(lambda: store.is_connected)
-    resonate = Resonate(group=GROUP, store=store, accept_tasks=False, env={})
+    bounded = store if security.verifier is None else BoundedStore(store)
+    resonate = Resonate(group=GROUP, store=bounded, accept_tasks=False, env={})
     waits = Waits(most=settings.waits_max)
     watches = Watches(most=settings.events_clients_max)
-    admin = Admin(settings.store_url, timeout_s=settings.store_seconds)
+    admin = Admin(settings.store_url, access=access, timeout_s=settings.store_seconds)
     app = create_app(
-        settings, resonate, waits=waits, watches=watches, not_ready=not_ready, groups=admin
+        settings,
+        resonate,
+        waits=waits,
+        watches=watches,
+        not_ready=not_ready,
+        groups=BoundedGroups(admin),
+        callers=None if security.verifier is None else Callers(security.verifier),
     )
     health = HealthServer(settings.metrics_listen, not_ready=not_ready)
     # What is entered last ends first: requests are answered before their client leaves the store.
@@ -87,9 +109,30 @@ async def _serve(settings: GatewaySettings, store: RemoteStore, shutdown: Shutdo
         stack.push_async_callback(resonate.stop, settings.stop_seconds)
         await stack.enter_async_context(admin)
         stop_seconds = settings.stop_seconds
-        bridging = serving(bridge, settings.bridge_listen, stop_seconds=stop_seconds)
+        calls = Calls(settings.store_url, access=access, timeout_s=settings.store_seconds)
+        stack.push_async_callback(calls.close)
+        bridging = serving_bridge(
+            settings,
+            Stores(
+                shared=store,
+                calls=calls,
+                admin=admin,
+                open_member=lambda: RemoteStore(settings.store_url, access=access),
+            ),
+            verifier=security.verifier,
+            encryption=security.encryption,
+            not_ready=not_ready,
+            body_seconds=settings.body_seconds,
+            stop_seconds=stop_seconds,
+        )
         bridge_address = await stack.enter_async_context(bridging)
-        serving_app = serving(app, settings.listen, stop_seconds=stop_seconds)
+        serving_app = serving(
+            app,
+            settings.listen,
+            stop_seconds=stop_seconds,
+            body_seconds=settings.body_seconds,
+            encryption=security.encryption,
+        )
         address = await stack.enter_async_context(serving_app)
         log.info("gateway_started", address=str(address), bridge_address=str(bridge_address))
         await shutdown.wait()

@@ -1,15 +1,17 @@
 """The factory of the gateway's application."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.types import ASGIApp
 
 from holdfast import Resonate
 from holdfast_gateway import errors, openapi
+from holdfast_gateway.callers import Callers
 from holdfast_gateway.gateway import Gateway, Groups
+from holdfast_gateway.guarding import Guarded
 from holdfast_gateway.observe import Observed
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.routes import (
@@ -21,6 +23,7 @@ from holdfast_gateway.routes import (
     promises,
     reports,
     reports_page,
+    schedules,
     shop,
     shop_page,
     static,
@@ -43,6 +46,7 @@ def create_app(
     not_ready: Callable[[], Mapping[str, str]] = dict,
     cancel_checkout: shop.Cancel = shop.resolve_cancel,
     groups: Groups | None = None,
+    callers: Callers | None = None,
 ) -> ASGIApp:
     """Build the application around a client that somebody else starts and stops.
 
@@ -50,7 +54,7 @@ def create_app(
     `not_ready` returns the reasons,
     by short name, for which `/ready` answers 503; `cancel_checkout` is how the shop's workflows in
     this very process hear of a cancellation, where they do not wait for a promise; `groups` tells
-    of worker groups, where there is a store process to ask.
+    of worker groups, where there is a store process to ask; `callers` asks for tokens.
     """
     gateway = Gateway(
         settings=settings,
@@ -61,23 +65,26 @@ def create_app(
         groups=groups,
         deliveries=Deliveries(window_seconds=settings.webhook_window_seconds),
     )
-    # Nobody says who he is to these, and they settle any promise: where webhooks must be signed,
-    # they would be the way around it.
-    tells_all = [promises, tasks, groups_routes, workflows, events]
-    records = [] if settings.webhook_secrets else tells_all
+    # These settle any promise. Unless they ask for tokens they would be the way around signatures,
+    # where webhooks must be signed.
+    tells_all = [promises, tasks, schedules, groups_routes, workflows, events]
+    records = tells_all if callers is not None or not settings.webhook_secrets else []
+    applications = [
+        reports_page.routes(),
+        shop_page.routes(cancel_checkout),
+        orders.routes(settings.prefix_of("orders")),
+        *reports.routes(settings.prefix_of("reports")),
+        async_api.routes(settings.prefix_of("async")),
+        shop.routes(settings.prefix_of("shop"), cancel_checkout),
+        jobs.routes(settings.prefix_of("jobs")),
+    ]
     application = Litestar(
         route_handlers=[
             pages.routes(),
             static.routes(),
-            reports_page.routes(),
-            shop_page.routes(cancel_checkout),
-            orders.routes(settings.prefix_of("orders")),
-            *reports.routes(settings.prefix_of("reports")),
-            async_api.routes(settings.prefix_of("async")),
-            shop.routes(settings.prefix_of("shop"), cancel_checkout),
-            jobs.routes(settings.prefix_of("jobs")),
+            _guarded(applications, callers if settings.auth_apps else None),
             webhooks.routes(settings.prefix_of("jobs")),
-            *(each.routes() for each in records),
+            _guarded([each.routes() for each in records], callers),
         ],
         dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},
         exception_handlers={Exception: errors.answer},
@@ -85,4 +92,18 @@ def create_app(
         request_max_body_size=settings.body_bytes_max,
         logging_config=None,  # the process has set logging up
     )
-    return Observed(application)
+    guarded = Guarded(
+        application,
+        rates=settings.rates(),
+        trusted_proxies=settings.trusted_proxies,
+        body_seconds=settings.body_seconds,
+    )
+    return Observed(guarded)
+
+
+def _guarded(routers: Sequence[Router], callers: Callers | None) -> Router:
+    """Have routes ask for a token, if they are to."""
+    if callers is None:
+        return Router("/", route_handlers=routers)
+    security = [{openapi.BEARER: list[str]()}]
+    return Router("/", route_handlers=routers, guards=[callers.admit], security=security)

@@ -5,8 +5,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import HTTPException
 
-from holdfast_gateway.errors import Problem
+from holdfast_gateway.errors import Problem, problem_of
 
 T = TypeVar("T")
 
@@ -21,7 +22,10 @@ async def read_json(request: AnyRequest) -> object:
 
     Raises Problem: 415 for another content type, 413 above the limit, 400 for what is not JSON.
     """
-    body = await request.body()
+    try:
+        body = await request.body()
+    except HTTPException as error:  # it is too large
+        raise problem_of(error) from error
     if not body.strip():
         return None
     kind = _content_type(request)

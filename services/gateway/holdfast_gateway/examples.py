@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from holdfast_gateway.records import PayloadBody, PromiseBody, TaskBody
+from holdfast_gateway.records import PayloadBody, PromiseBody, ScheduleBody, TaskBody
 
 CREATED_AT_MS: Final = 1_790_000_000_000
 _DAY_MS: Final = 24 * 3_600_000
@@ -23,6 +23,7 @@ PARAMETERS: Final[Mapping[str, object]] = {
     "service": "approval",
     "promise_id": "gate/1",
     "task_id": "foo/1",
+    "schedule_id": "nightly-report",
     "workflow_id": "foo/1",
     "group": "workers",
     "name": "foo",
@@ -68,3 +69,15 @@ CALL: Final = PromiseBody(
     settled_at_ms=CREATED_AT_MS + 1_000,
 )
 TASK: Final = TaskBody(id="foo/1", state="suspended", version=1, resumes=0)
+SCHEDULE: Final = ScheduleBody(
+    id="nightly-report",
+    cron="0 3 * * *",
+    time_zone="Europe/Berlin",
+    promise_id="{{.id}}.{{.timestamp}}",
+    promise_timeout_ms=_DAY_MS,
+    promise_param=PayloadBody(data={"func": "report_for", "args": ["north"], "version": 1}),
+    promise_tags={"resonate:target": "poll://any@workers"},
+    created_at_ms=CREATED_AT_MS,
+    next_run_at_ms=1_790_038_800_000,
+    paused=False,
+)

@@ -1,10 +1,13 @@
 """What every route works with: the client, the settings, and the rule for starting."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from holdfast import Resonate
+from holdfast.errors import ServerUnavailable
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_gateway.signatures import Deliveries
@@ -39,6 +42,18 @@ class Gateway:
     deliveries: Deliveries
     groups: Groups | None = None
     """None where the store is in this process, which nobody scales."""
+
+    @contextlib.asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound calls to the store that are no operations: these may connect anew, and try again.
+
+        Raises ServerUnavailable when they take longer than the settings allow.
+        """
+        try:
+            async with asyncio.timeout(self.settings.store_seconds):
+                yield
+        except TimeoutError as error:
+            raise ServerUnavailable("the promise store did not answer in time") from error
 
     async def begin(
         self,

@@ -16,6 +16,7 @@ from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import (
+    Components,
     Example,
     OpenAPIHeader,
     OpenAPIMediaType,
@@ -27,11 +28,15 @@ from litestar.openapi.spec import (
     RequestBody,
     Responses,
     Schema,
+    SecurityScheme,
 )
 
 from holdfast_gateway.errors import PROBLEM_JSON, problem_body
 from holdfast_gateway.examples import PARAMETERS
 from holdfast_gateway.html import escape, page
+
+BEARER: Final = "bearer"
+"""The name of the security scheme of routes that ask for a token."""
 
 _REF: Final = "#/components/schemas/"
 
@@ -45,6 +50,7 @@ class ProblemDocument(msgspec.Struct, rename="camel"):
     code: str
     detail: str
     request_id: str
+    trace_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +69,26 @@ _REFUSALS: Final[Mapping[int, _Refusal]] = {
         "Expected `str`, got `int` - at `$.id`.",
     ),
     401: _Refusal(
-        "The signature is missing, wrong or too old; nothing was changed.",
-        "invalid_signature",
-        "webhook-signature holds no v1 signature that fits.",
+        "The bearer token, or the signature of a webhook, is missing, wrong or too old; nothing was"
+        " changed.",
+        "token_missing",
+        "a bearer token is required here, and the request has none",
+    ),
+    403: _Refusal(
+        "The bearer token does not cover every id in the request; nothing was changed.",
+        "prefix_mismatch",
+        "the token's prefix 'bar/' does not cover the id 'foo/1': use a token that covers every id"
+        " in the request",
     ),
     404: _Refusal(
-        "There is no such promise, no such task, or nothing at this path.",
+        "There is no such promise, task or schedule, or nothing at this path.",
         "promise_not_found",
         "promise 'gate/1' not found",
+    ),
+    408: _Refusal(
+        "The body came too slowly; nothing was started.",
+        "body_too_slow",
+        "The body did not arrive within 30 seconds.",
     ),
     409: _Refusal(
         "The id or key is in use by a different request, or the task is in a state in which that"
@@ -83,6 +101,11 @@ _REFUSALS: Final[Mapping[int, _Refusal]] = {
         "The body is not JSON.",
         "unsupported_media_type",
         "The body must be JSON with content type application/json; it is 'text/plain'.",
+    ),
+    429: _Refusal(
+        "The client has sent more requests than it may; `Retry-After` says when it may again.",
+        "too_many_requests",
+        "This client has sent more requests than it may; send this one again later.",
     ),
     500: _Refusal(
         "A fault of the gateway; its log has it under the request id.",
@@ -103,7 +126,8 @@ _REFUSALS: Final[Mapping[int, _Refusal]] = {
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """Document the problems that a route may answer."""
+    """Document the problems that a route may answer; every one may refuse a client, or its body."""
+    everywhere = {429, 408} if HTTPStatus.REQUEST_ENTITY_TOO_LARGE in statuses else {429}
     return {
         status: ResponseSpec(
             data_container=ProblemDocument,
@@ -112,7 +136,7 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
             generate_examples=False,
             examples=[Example(value=_problem_example(status))],
         )
-        for status in statuses
+        for status in sorted({*statuses, *everywhere})
     }
 
 
@@ -123,6 +147,7 @@ def _problem_example(status: int) -> dict[str, object]:
         code=refusal.code,
         detail=refusal.detail,
         request_id="2f1c7d0b9a3e4c5d8e6f7a8b9c0d1e2f",
+        trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
         members={},
     )
 
@@ -214,7 +239,7 @@ def _tell(responses: Responses, status: str, told: object) -> None:
 
 def _headers(status: str, *, has_location: bool) -> Iterator[tuple[str, OpenAPIHeader]]:
     yield "X-Request-Id", _header("string", "The id of the request, as in the gateway's log.")
-    if status == "503":
+    if status in {"429", "503"}:
         yield "Retry-After", _header("integer", "Seconds until the same request may be sent again.")
     if has_location and status.startswith("2"):
         yield "Location", _header("string", "The address of what the answer is about.")
@@ -239,6 +264,16 @@ def config(version: str) -> OpenAPIConfig:
         title="Holdfast gateway",
         version=version,
         description="REST in front of the promise store.",
+        components=Components(
+            security_schemes={
+                BEARER: SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="Where the gateway asks for tokens.",
+                )
+            }
+        ),
         openapi_router=Router(
             "/schema", route_handlers=[], include_in_schema=False, after_request=_refuse_unknown
         ),

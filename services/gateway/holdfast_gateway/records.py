@@ -1,4 +1,4 @@
-"""Promises, tasks and groups as REST shows them, and nothing that they are not.
+"""Promises, tasks, schedules and groups as REST shows them, and nothing that they are not.
 
 Instants are milliseconds since the epoch, as in the store: no calendar holds the largest of them.
 """
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from holdfast import DurablePromise
+from holdfast import DurablePromise, DurableSchedule
 from holdfast.tasks import DurableTask
 
 PromiseStateName = Literal[
@@ -65,6 +65,29 @@ class TaskPageBody(msgspec.Struct, rename="camel"):
     cursor: str | UnsetType = UNSET
 
 
+class ScheduleBody(msgspec.Struct, rename="camel"):
+    """A schedule; `lastRunAtMs` only once it has run."""
+
+    id: str
+    cron: str
+    time_zone: str
+    promise_id: str
+    promise_timeout_ms: int
+    promise_param: PayloadBody
+    promise_tags: dict[str, str]
+    created_at_ms: int
+    next_run_at_ms: int
+    paused: bool
+    last_run_at_ms: int | UnsetType = UNSET
+
+
+class SchedulePageBody(msgspec.Struct, rename="camel"):
+    """Schedules in the byte order of their ids; `cursor` only when there are more."""
+
+    schedules: list[ScheduleBody]
+    cursor: str | UnsetType = UNSET
+
+
 def promise_body(promise: DurablePromise) -> PromiseBody:
     """Show a promise that was read with `raw=True`."""
     return PromiseBody(
@@ -88,6 +111,23 @@ def task_body(task: DurableTask) -> TaskBody:
         resumes=task.resumes,
         pid=UNSET if task.pid is None else task.pid,
         ttl_ms=UNSET if task.ttl_ms is None else task.ttl_ms,
+    )
+
+
+def schedule_body(schedule: DurableSchedule) -> ScheduleBody:
+    """Show a schedule that was read with `raw=True`."""
+    return ScheduleBody(
+        id=schedule.id,
+        cron=schedule.cron,
+        time_zone=schedule.tz,
+        promise_id=schedule.promise_id,
+        promise_timeout_ms=schedule.promise_timeout_ms,
+        promise_param=payload_body(schedule.param),
+        promise_tags=dict(schedule.tags),
+        created_at_ms=schedule.created_at_ms,
+        next_run_at_ms=schedule.next_run_at_ms,
+        paused=schedule.paused,
+        last_run_at_ms=UNSET if schedule.last_run_at_ms is None else schedule.last_run_at_ms,
     )
 
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import AsyncIterator
 
 import uvicorn
 from litestar.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from holdfast_chassis.lifecycle import StartFailed
 from holdfast_chassis.listen import Address
-from holdfast_gateway.streaming import ABORT, CALL
+from holdfast_gateway.connections import Connection
+from holdfast_gateway.encryption import Encryption
+from holdfast_gateway.settings import BODY_SECONDS
 
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2_048
@@ -24,17 +26,15 @@ class _Server(uvicorn.Server):
         yield
 
 
-class _Protocol(HttpToolsProtocol):
-    """Lets an application cut its connection: closing one waits for a client that may not read."""
-
-    def on_message_begin(self) -> None:
-        """Offer that to the request."""
-        super().on_message_begin()
-        self.scope["extensions"] = {ABORT: {CALL: self.transport.abort}}
-
-
 @contextlib.asynccontextmanager
-async def serving(app: ASGIApp, listen: Address, *, stop_seconds: float) -> AsyncIterator[Address]:
+async def serving(
+    app: ASGIApp,
+    listen: Address,
+    *,
+    stop_seconds: float,
+    body_seconds: float = BODY_SECONDS,
+    encryption: Encryption | None = None,
+) -> AsyncIterator[Address]:
     """Serve inside the block; yield the address with the port that the system chose.
 
     At the end no connection is accepted any more, running requests have `stop_seconds` to finish,
@@ -45,7 +45,7 @@ async def serving(app: ASGIApp, listen: Address, *, stop_seconds: float) -> Asyn
     config = uvicorn.Config(
         app,
         lifespan="off",
-        http=_Protocol,
+        http=functools.partial(Connection, body_seconds=body_seconds),  # type: ignore[arg-type] # called
         ws="none",
         access_log=False,
         log_config=None,
@@ -53,13 +53,22 @@ async def serving(app: ASGIApp, listen: Address, *, stop_seconds: float) -> Asyn
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(stop_seconds)),
+        ssl_certfile=None if encryption is None else encryption.cert,
+        ssl_keyfile=None if encryption is None else encryption.key,
     )
+    config.load()
     server = _Server(config)
     # Not a TaskGroup: it would wrap what the block raises, and StartFailed must arrive as it is.
     task = asyncio.create_task(server.serve(sockets=[listener]))
+    renewing = None
+    if encryption is not None and config.ssl is not None:
+        renewing = asyncio.create_task(encryption.keep_current(config.ssl))
     try:
         yield Address(host, port)
     finally:
+        if renewing is not None:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
         server.should_exit = True
         await task
 

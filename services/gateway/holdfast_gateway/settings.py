@@ -3,11 +3,17 @@
 import re
 from dataclasses import dataclass
 
+from holdfast_chassis.access import StoreAccessSettings
+from holdfast_chassis.guarding import AuthSettings, TlsSettings
 from holdfast_chassis.listen import Address
-from holdfast_chassis.settings import ProcessSettings, integer, number, setting
+from holdfast_chassis.settings import integer, number, setting
+from holdfast_gateway.bridge.settings import BridgeSettings
+from holdfast_gateway.rates import Rates, parse_networks
 from holdfast_gateway.signatures import parse_secrets
 
 BODY_BYTES_MAX = 1024 * 1024
+BODY_SECONDS = 30.0
+RATE_BURST = 200
 WAIT_SECONDS_MAX = 60.0  # proxies cut what is silent for longer
 WAITS_MAX = 1_000
 EVENTS_CLIENTS_MAX = 5_000
@@ -22,16 +28,16 @@ def url_prefix(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewaySettings(ProcessSettings):
+class GatewaySettings(StoreAccessSettings, AuthSettings, TlsSettings, BridgeSettings):
     """What an operator may choose about a gateway."""
 
     store_url: str = setting(
         "grpc://127.0.0.1:50051", doc="The promise store; several addresses with commas between."
     )
     listen: Address = setting(Address("127.0.0.1", 8000), doc="Where REST and pages are served.")
-    bridge_listen: Address = setting(
-        Address("127.0.0.1", 8001),
-        doc="Where the Resonate bridge is served; in this version it answers 501.",
+    auth_apps: bool = setting(
+        default=False,
+        doc="Whether the applications' own routes need a token, too, where tokens are asked for.",
     )
     store_seconds: float = setting(
         5.0, doc="How long a request waits for the store before it gets 503.", parse=number(0.1, 60)
@@ -62,6 +68,28 @@ class GatewaySettings(ProcessSettings):
     body_bytes_max: int = setting(
         BODY_BYTES_MAX, doc="The largest request body.", parse=integer(1_024, 64 * 1024 * 1024)
     )
+    body_seconds: float = setting(
+        BODY_SECONDS,
+        doc="How long a client may take to send a request's body before it gets 408.",
+        parse=number(0.01, 3_600),
+    )
+    rate_per_second: float = setting(
+        0.0,
+        doc="Requests that one client may send in a second, in the long run; beyond it the answer"
+        " is 429. 0: any number.",
+        parse=number(0, 1_000_000),
+    )
+    rate_burst: int = setting(
+        RATE_BURST,
+        doc="Requests that one client may send at once, where their rate is limited.",
+        parse=integer(1, 1_000_000),
+    )
+    trusted_proxies: tuple[str, ...] = setting(
+        (),
+        doc="Addresses or networks of proxies, with commas between, whose X-Forwarded-For is"
+        " believed; none: a client is whoever connects.",
+        parse=parse_networks,
+    )
     wait_seconds_max: float = setting(
         WAIT_SECONDS_MAX, doc="The longest that ?wait= may ask for.", parse=number(0, 600)
     )
@@ -88,6 +116,16 @@ class GatewaySettings(ProcessSettings):
     stop_seconds: float = setting(
         20.0, doc="How long running requests may finish after SIGTERM.", parse=number(0, 3_600)
     )
+
+    def rates(self) -> Rates | None:
+        """Return what counts the requests of clients; nothing where nobody does."""
+        if not self.rate_per_second:
+            return None
+        return Rates(per_second=self.rate_per_second, burst=self.rate_burst)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant together."""
+        self.check_tls()
 
     def prefix_of(self, app: str) -> str:
         """Return where an application is mounted: `/apps/orders`, or nothing for its own paths."""

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib import metadata
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from prometheus_client import REGISTRY
 
@@ -18,15 +18,18 @@ from holdfast_chassis.settings import Command, run_cli
 from holdfast_store import commands, storages
 from holdfast_store.clock import Clock
 from holdfast_store.commands import PROGRAM, UNUSABLE, complain
+from holdfast_store.debugging import Debug
 from holdfast_store.engine import Engine
 from holdfast_store.loops.neighbors import Neighbors
 from holdfast_store.loops.readings import Readings
 from holdfast_store.loops.retention import Retention
+from holdfast_store.loops.schedules import ScheduleTimer
 from holdfast_store.loops.timers import Timers
 from holdfast_store.metrics import Metrics
 from holdfast_store.replicas import SharedStorage
 from holdfast_store.rpc.readiness import Readiness
 from holdfast_store.rpc.server import CannotListen, RpcServer
+from holdfast_store.security import Security, Unusable, open_security, say_what_is_open
 from holdfast_store.settings import (
     CheckSettings,
     DatabaseSettings,
@@ -116,12 +119,19 @@ def _serve_command(settings: StoreSettings, reached: Callable[[str], None]) -> i
     except StorageError as error:
         complain(f"HOLDFAST_STORE_DATABASE_URL is not usable: {error}.")
         return 2
-    return run(lambda shutdown: _serve(settings, storage, shutdown, reached))
+    try:
+        security = open_security(settings)
+    except Unusable as error:
+        complain(str(error))
+        return 2
+    say_what_is_open(settings)
+    return run(lambda shutdown: _serve(settings, storage, security, shutdown, reached))
 
 
 async def _serve(
     settings: StoreSettings,
     storage: Storage,
+    security: Security,
     shutdown: Shutdown,
     reached: Callable[[str], None],
 ) -> None:
@@ -138,14 +148,19 @@ async def _serve(
         statements=metrics.statements,
         reached=reached,
     )
+    debug = _debug(settings, engine, storage)
     server = RpcServer(
         engine,
         store_version=metadata.version("holdfast"),
         limits=settings.server(),
         stopwatch=metrics,
+        guard=security.guard,
+        certificate=security.certificate,
+        debug=debug,
     )
     slow_poll_s = settings.slow_poll_ms / 1000
     timers = Timers(engine, storage, observer=metrics, slow_poll_s=slow_poll_s)
+    schedules = ScheduleTimer(engine, slow_poll_s=slow_poll_s)
     neighbors = (
         Neighbors(engine, storage, storage, slow_poll_s=slow_poll_s)
         if isinstance(storage, SharedStorage)
@@ -154,6 +169,7 @@ async def _serve(
     readiness = Readiness(engine, slow_poll_s=slow_poll_s, on_change=server.set_ready)
     readings = Readings(engine.statistics, slow_poll_s=slow_poll_s)
     metrics.members = engine.members
+    metrics.schedule_lag_ms = lambda: schedules.lag_ms
     if neighbors is not None:
         metrics.neighborhood = neighbors.status
     metrics.queues = engine.statistics.shown
@@ -161,8 +177,6 @@ async def _serve(
     REGISTRY.register(metrics)
     describe_build("store")
     health = HealthServer(settings.metrics_listen, not_ready=readiness.reasons)
-    if settings.debug:
-        log.warning("debug_not_available", reason="debug operations come in a later version")
     # What is entered last ends first: answers in flight go out before the engine stops, and the
     # engine finishes its batches before the database closes.
     drain_s = settings.drain_ms / 1000
@@ -188,9 +202,10 @@ async def _serve(
         server.admit_members()
         async with asyncio.TaskGroup() as group:
             background = [
-                group.create_task(timers.run(), name="timers"),
+                group.create_task(_by_the_clock(timers.run, debug), name="timers"),
+                group.create_task(_by_the_clock(schedules.run, debug), name="schedules"),
                 group.create_task(readings.run(), name="readings"),
-                *_retention(settings, engine, storage, metrics, group),
+                *_retention(settings, engine, storage, metrics, debug, group),
                 group.create_task(readiness.watch(), name="readiness"),
             ]
             if neighbors is not None:
@@ -209,6 +224,7 @@ def _retention(
     engine: Engine,
     storage: Storage,
     metrics: Metrics,
+    debug: Debug | None,
     group: asyncio.TaskGroup,
 ) -> list[asyncio.Task[None]]:
     """Begin to delete old trees, where that is wanted."""
@@ -223,7 +239,23 @@ def _retention(
         rows_max=settings.retention_batch_rows,
         pause_ms=settings.retention_pause_ms,
     )
-    return [group.create_task(retention.run(), name="retention")]
+    return [group.create_task(_by_the_clock(retention.run, debug), name="retention")]
+
+
+def _debug(settings: StoreSettings, engine: Engine, storage: Storage) -> Debug | None:
+    """Put debug mode together, where that is wanted, and say what that means."""
+    if not settings.debug:
+        return None
+    log.warning(
+        "debug_enabled",
+        meaning="callers can delete everything and name the time; nothing becomes due by the clock",
+    )
+    return Debug(engine, storage, snapshot=storages.snapshots_of(settings.database_url, storage))
+
+
+async def _by_the_clock(run_: Callable[[], Coroutine[Any, Any, None]], debug: Debug | None) -> None:
+    """Run a loop that goes by the clock, unless debug mode holds the clock."""
+    await (run_() if debug is None else debug.gate.keep(run_))
 
 
 async def _open(

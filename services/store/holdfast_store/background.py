@@ -65,8 +65,12 @@ class Background:
         self._coming_back: set[str] = set()
         self._vain = VainLooks()
         self._put_off: set[str] = set()
+        self.is_resting = False
+        """Whether nothing is swept now: in debug mode the clock is the tests' (§6.1)."""
         self.on_due: Callable[[int], None] = lambda _at_ms: None
         """Told after each commit when something is due next among what changed."""
+        self.on_schedules: Callable[[int], None] = lambda _at_ms: None
+        """Told after each commit when a schedule is due next among those that changed."""
         self.on_swept: Callable[[bool], None] = lambda _more: None
         """Told after due work was done, and whether more is due already."""
         self.on_left: Callable[[News], None] = lambda _news: None
@@ -88,7 +92,7 @@ class Background:
 
     def join(self, batch: Batch) -> None:
         """Add what is wanted to a batch."""
-        batch.due, self._due_wanted = self._due_wanted, False
+        batch.due, self._due_wanted = self._due_wanted and not self.is_resting, False
         waits = self._lost_waits
         batch.lost = [each for each in self._lost if each.pid not in waits]
         self._lost = [each for each in self._lost if each.pid in waits]
@@ -96,7 +100,7 @@ class Background:
 
     def next_suspects(self) -> Batch:
         """Make a batch of due rows that must be swept by themselves, or of nothing."""
-        return Batch(suspects=self._suspects.next_part())
+        return Batch() if self.is_resting else Batch(suspects=self._suspects.next_part())
 
     async def next_due_at_ms(self) -> int | None:
         """Find the earliest instant at which an ordinary sweep has something to do."""
@@ -106,6 +110,16 @@ class Background:
         armed = await self._storage.armed(limit=len(skipped) + 1)
         instants = (at_ms for at_ms, i in (*armed.promises, *armed.tasks) if i not in skipped)
         return min(instants, default=None)
+
+    def forget(self) -> None:
+        """Learn that there are no records any more.
+
+        What is to be given back stays wanted: whoever sits down is admitted by it.
+        """
+        self._suspects.forget()
+        self._vain = VainLooks()
+        self._passed_by.clear()
+        self._due_wanted = False
 
     # How it ended
 
@@ -122,7 +136,7 @@ class Background:
         for each in batch.lost:
             if isinstance(each, Back):
                 self._members.admit(each.seat)
-        self._note_changes(committed.changes)
+        self.note_changes(committed.changes)
         if batch.suspects.ids:
             self._suspects.cleared(batch.suspects)
             self._observer.due_rows_set_aside(refused=0, now=self._suspects.set_aside)
@@ -171,7 +185,8 @@ class Background:
         self._coming_back.discard(group)
         self.tasks_came([group])
 
-    def _note_changes(self, changes: Changes) -> None:
+    def note_changes(self, changes: Changes) -> None:
+        """Learn what a transaction has changed, and tell whom it concerns."""
         due = [p.timeout_at_ms for p in changes.promises_created if p.armed]
         due += [p.timeout_at_ms for p in changes.promises_updated if p.armed]
         groups: set[str] = set()
@@ -187,6 +202,11 @@ class Background:
             self.on_left(News(groups=frozenset(groups), addresses=addresses))
         if due:
             self.on_due(min(due))
+        if changes.schedules_created or changes.schedules_updated:
+            changed = (*changes.schedules_created, *changes.schedules_updated)
+            at_ms = min((s.due_at_ms for s in changed if s.due_at_ms is not None), default=None)
+            if at_ms is not None:
+                self.on_schedules(at_ms)
         if changes.tasks_created or changes.tasks_updated:
             self.on_changed()
 

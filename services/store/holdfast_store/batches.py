@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from holdfast.core import schedule as schedules
 from holdfast.core import steps
 from holdfast.core import task as tasks
 from holdfast.core.decide import Keys, decide_chain
+from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.membership import DeliveryMode, TaskOffer
 from holdfast.core.profile import Profile, Undeliverable
 from holdfast.core.records import (
@@ -32,9 +34,10 @@ from holdfast.core.requests import (
     TaskCreate,
     TaskHeartbeat,
 )
+from holdfast.core.schedule import Due
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.backlog import NO_LOOKS, Looks, Seen
-from holdfast_store.members import Members, NotPlaced, Seat, is_unborn
+from holdfast_store.members import Members, NotPlaced, Relay, Seat, is_unborn
 from holdfast_store.observer import Observer
 from holdfast_store.storage import CommitOutcomeUnknown, Loaded, Plan, StorageError, Turn
 from holdfast_store.suspects import NO_ROWS, DueRows, Suspects
@@ -53,6 +56,8 @@ class Entry:
     is_answered: bool = False
     size: int = 0
     """Bytes that the chain carries."""
+    at_ms: int | None = None
+    """The instant that the caller named; only in debug mode (§6.2)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,11 +97,15 @@ class Batch:
     lost: list[Gone | Back] = field(default_factory=list)
     looks: Looks = NO_LOOKS
     """Waiting tasks that are looked at."""
+    firing: Sequence[Due] = ()
+    """Schedules that fire, as they were read; such a batch does nothing else."""
+    at_ms: int | None = None
+    """The instant of everything in it, where somebody named one; else the clock tells it."""
 
     @property
     def has_background(self) -> bool:
         """Whether it does anything that no caller asked for."""
-        return bool(self.due or self.suspects.ids or self.lost or self.looks)
+        return bool(self.due or self.suspects.ids or self.lost or self.looks or self.firing)
 
     def __bool__(self) -> bool:
         """Whether it does anything."""
@@ -114,13 +123,17 @@ class Batch:
             background.append(Batch(due=True))
         if self.suspects.ids:
             background.append(Batch(suspects=self.suspects))
+        if self.firing:
+            background.append(Batch(firing=self.firing))
+        for part in background:
+            part.at_ms = self.at_ms
         if not self.entries:
             return background
         if background:
-            return [Batch(entries=self.entries), *background]
+            return [Batch(entries=self.entries, at_ms=self.at_ms), *background]
         middle = len(self.entries) // 2
         halves = (self.entries[:middle], self.entries[middle:])
-        return [Batch(entries=half) for half in halves if half]
+        return [Batch(entries=half, at_ms=self.at_ms) for half in halves if half]
 
 
 @dataclass(slots=True)
@@ -131,11 +144,15 @@ class Decided:
     pushes: list[tuple[Seat, Task]] = field(default_factory=list)
     offers: list[tuple[Seat, TaskOffer]] = field(default_factory=list)
     settled: list[tuple[Seat, Promise]] = field(default_factory=list)
+    unblocks: list[tuple[Relay, str, Promise]] = field(default_factory=list)
+    """What members send on, and to which address."""
     seen: dict[str, Seen] = field(default_factory=dict)
     """Per group what a look at its waiting tasks found."""
     step_counts: dict[str, int] = field(default_factory=dict)
     lateness_ms: list[int] = field(default_factory=list)
     """How late the sweep came to each deadline and each lease that it ended."""
+    fired_late_ms: list[int] = field(default_factory=list)
+    """How late each occurrence of a schedule was fired."""
 
     def given(self) -> list[str]:
         """List the tasks that somebody is given."""
@@ -179,6 +196,7 @@ class Decider:
                 keys.add(request)
         keys.pids.update(gone.pid for gone in batch.lost)
         keys.ids.update(batch.suspects.ids)
+        keys.ids.update(schedules.named_by(batch.firing))
         return Plan(
             ids=keys.ids,
             pids=keys.pids,
@@ -187,6 +205,9 @@ class Decider:
             queued=batch.looks.oldest,
             behind=batch.looks.behind,
             turns=batch.looks.turns,
+            schedules=keys.schedules,
+            firing=[due.schedule.id for due in batch.firing],
+            told=batch.at_ms is not None,
         )
 
     def decide(self, batch: Batch, loaded: Loaded) -> Decided:
@@ -217,6 +238,9 @@ class Decider:
             decided.lateness_ms += _late_leases(ws, due_tasks, now_ms)
             counts["lease_expiry"] = steps.expire_leases(ws, due_tasks, now_ms=now_ms)
             self._members.forget(due_tasks)
+        for due in batch.firing:
+            fired = schedules.fire(ws, due, now_ms=now_ms)
+            decided.fired_late_ms += [now_ms - at_ms for at_ms in fired]
         ready = [
             t.id
             for t in ws.tasks_touched()
@@ -271,7 +295,8 @@ class Decider:
         member = seat.member
         if member.delivery_mode is DeliveryMode.OFFERED:
             steps.claim_execute(ws, task.id, now_ms=now_ms, profile=self._profile)
-            decided.offers.append((seat, TaskOffer(id=task.id, version=task.version)))
+            offer = TaskOffer(id=task.id, version=task.version, address=task.target)
+            decided.offers.append((seat, offer))
             return
         request = TaskAcquire(
             id=task.id,
@@ -298,11 +323,15 @@ class Decider:
         kept = []
         for unblock in ws.unblocks():
             # Whom the address prefers may sit at another store, which takes the message then.
-            seat = self._members.seat_at(unblock.address, named=self._members.has_neighbors)
+            seat = self._members.seat_at(
+                unblock.address, named=self._members.has_neighbors, about=unblock.promise_id
+            )
             promise = ws.promise(unblock.promise_id)
             assert promise is not None
             if seat is None:
                 kept.append(unblock)
+            elif HTTP_GROUP in seat.member.groups and isinstance(seat.inbox, Relay):
+                decided.unblocks.append((seat.inbox, unblock.address, promise))
             else:
                 decided.settled.append((seat, promise))
         return kept

@@ -6,11 +6,13 @@ turn follows the one before until nothing is left.
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
+from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.records import Promise
 from holdfast_chassis.logs import get_logger
-from holdfast_store.members import Members
+from holdfast_store.members import Members, Relay
 from holdfast_store.observer import Observer
 from holdfast_store.runner import call
 from holdfast_store.storage import Storage, StorageError
@@ -26,6 +28,9 @@ BYTES_MAX: Final = 4 * 1_048_576
 
 RETRY_PAUSE_S: Final = 1.0
 """Pause before a database that failed is asked again."""
+
+SCHEMES: Final = ("http", "https")
+"""Of the addresses that members of the group of HTTP addresses send on to."""
 
 NAMED_PAUSE_S: Final = 1.0
 """How long a message to any member waits for the one that its address prefers, which another store
@@ -52,6 +57,8 @@ class Deliveries:
         self._observer = observer
         self._later = later
         self._wanted: dict[str, None] = {}
+        self._unlisted: dict[str, str] = {}
+        """Schemes whose waiting addresses are to be found, and behind which address."""
         self._preferred_elsewhere: set[str] = set()
         self._is_resting = False
         self.working: asyncio.Task[None] | None = None
@@ -59,10 +66,15 @@ class Deliveries:
     def want(self, addresses: Iterable[str]) -> None:
         """Take what waits for these addresses, whoever receives it here."""
         self._wanted.update(dict.fromkeys(addresses))
-        if self._is_resting or not self._wanted:
+        if self._is_resting or not (self._wanted or self._unlisted):
             return
         if self.working is None or self.working.done():
             self.working = asyncio.create_task(self._work(), name="deliveries")
+
+    def want_pushes(self) -> None:
+        """Take what waits for any HTTP address: somebody has come who sends it on."""
+        self._unlisted = dict.fromkeys(SCHEMES, "")
+        self.want(())
 
     def hear(self, addresses: Iterable[str]) -> None:
         """Learn that messages wait for addresses, which a member of another store may prefer."""
@@ -84,12 +96,14 @@ class Deliveries:
         self.want(addresses)
 
     async def _work(self) -> None:
-        while self._wanted:
+        while self._wanted or self._unlisted:
             turn = [*self._wanted][:ADDRESSES_MAX]
             for address in turn:
                 del self._wanted[address]
             seated = [a for a in turn if self._members.seat_at(a) is not None]
             try:
+                if not turn:
+                    await self._list()
                 found = await self._storage.take_unblocks(
                     seated, limit=MESSAGES_MAX, bytes_max=BYTES_MAX
                 )
@@ -103,6 +117,16 @@ class Deliveries:
                 self._wanted.update(dict.fromkeys(seated))
             self._send(found)
 
+    async def _list(self) -> None:
+        """Find more addresses of those that are not known by name."""
+        scheme, behind = next(iter(self._unlisted.items()))
+        found = await self._storage.unblock_addresses(scheme, behind=behind, limit=ADDRESSES_MAX)
+        if len(found) < ADDRESSES_MAX:
+            self._unlisted.pop(scheme, None)
+        else:
+            self._unlisted[scheme] = found[-1]
+        self._wanted.update(dict.fromkeys(found))
+
     def _end_rest(self) -> None:
         self._is_resting = False
         self.want(())
@@ -110,12 +134,14 @@ class Deliveries:
     def _send(self, found: Iterable[tuple[str, Promise]]) -> None:
         sent: set[tuple[str, str]] = set()
         for address, promise in found:
-            seat = self._members.seat_at(address)
+            seat = self._members.seat_at(address, about=promise.id)
             self._observer.message_claimed(kind="unblock")
             if seat is None:  # it left this moment; whoever waits there registers again
                 self._observer.delivered(status="dropped")
                 continue
-            if (seat.id, promise.id) not in sent:
+            if HTTP_GROUP in seat.member.groups and isinstance(seat.inbox, Relay):
+                call(partial(seat.inbox.push_unblock, address), promise)
+            elif (seat.id, promise.id) not in sent:
                 sent.add((seat.id, promise.id))
                 call(seat.inbox.push_settled, promise)
                 self._observer.delivered(status="success")

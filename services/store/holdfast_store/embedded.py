@@ -5,16 +5,24 @@ matched by shape, since the store knows nothing of the programming model.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise
 from holdfast.core.requests import Outcome, Refusal, Request
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine, Session
+from holdfast_store.loops.schedules import ScheduleTimer
 from holdfast_store.loops.timers import Timers
 from holdfast_store.observer import NullObserver
 from holdfast_store.replicas import SharedStorage
@@ -78,7 +86,7 @@ class EmbeddedStore:
         self._url = url
         self._storage = open_storage(url)
         self._engine = Engine(self._storage)
-        self._timers: asyncio.Task[None] | None = None
+        self._timers: list[asyncio.Task[None]] = []
         self._session: Session | None = None
 
     @property
@@ -98,7 +106,11 @@ class EmbeddedStore:
             # The file has one owner, and this process has just become it: every lease in it
             # belongs to a process that is gone. Who shares a database knows nothing of others.
             self._engine.take_leases_from(await self._storage.lease_holders())
-        self._timers = asyncio.create_task(_keep_running(timers), name="timers")
+        schedules = ScheduleTimer(self._engine, slow_poll_s=SLOW_POLL_S)
+        self._timers = [
+            asyncio.create_task(_keep_running(timers.run), name="timers"),
+            asyncio.create_task(_keep_running(schedules.run), name="schedules"),
+        ]
         self._session = self._engine.connect(member, _Inbox(receiver))
         receiver.on_connected()
 
@@ -129,6 +141,10 @@ class EmbeddedStore:
         """List tasks, beside the batches."""
         return await self._engine.searching.tasks(search)
 
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        """List schedules, beside the batches."""
+        return await self._engine.searching.schedules(search)
+
     def give_back(self, credits: int) -> None:
         """Return credits."""
         self._joined.give_back(credits)
@@ -143,9 +159,9 @@ class EmbeddedStore:
             return
         await self._engine.stop()
         self._session.close(peer_closed=False)
-        if self._timers is not None:
-            self._timers.cancel()
-            await asyncio.gather(self._timers, return_exceptions=True)
+        for timer in self._timers:
+            timer.cancel()
+        await asyncio.gather(*self._timers, return_exceptions=True)
         await self._storage.close()
 
     @property
@@ -154,14 +170,14 @@ class EmbeddedStore:
         return self._session
 
 
-async def _keep_running(timers: Timers) -> None:
-    """Run the timers for good: a process of its own would end with them, and be started again.
+async def _keep_running(run: Callable[[], Awaitable[None]]) -> None:
+    """Run a timer for good: a process of its own would end with them, and be started again.
 
     Here it belongs to somebody else, whose sleeps must not last for ever because of a defect.
     """
     while True:
         try:
-            await timers.run()
+            await run()
         except Exception:
             log.exception("timers_broke")
         await asyncio.sleep(RESTART_PAUSE_S)

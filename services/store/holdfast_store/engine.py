@@ -6,25 +6,30 @@ same batches. Nothing here knows a database, a protocol or a rule.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.limits import CHAIN_OPERATIONS_MAX
 from holdfast.core.membership import Member
-from holdfast.core.profile import DEFAULT_PROFILE, Profile
+from holdfast.core.profile import DEFAULT_PROFILE, Profile, Search
 from holdfast.core.requests import SKIPPED, Outcome, Refusal, Request
+from holdfast.core.schedule import Due
 from holdfast.core.validation import validate
 from holdfast_chassis.logs import get_logger
 from holdfast_store.background import RETRY_PAUSE_S, Background
-from holdfast_store.batches import Answer, Back, Batch, Decider, Entry, Gone, at_seat
+from holdfast_store.batches import Answer, Back, Batch, Committed, Decider, Entry, Gone, at_seat
 from holdfast_store.clock import Clock
 from holdfast_store.deliveries import Deliveries
+from holdfast_store.firing import Firing, FiringRefused
 from holdfast_store.intake import ANYBODY, Intake
 from holdfast_store.members import Inbox, Members, MemberStatus, Seat
+from holdfast_store.moments import Pass, of_one_instant_each
 from holdfast_store.observer import NullObserver, Observer
 from holdfast_store.replicas import Share
-from holdfast_store.runner import Runner
+from holdfast_store.runner import Made, Runner
 from holdfast_store.searching import Searching
 from holdfast_store.sizes import carried_bytes
 from holdfast_store.statistics import Queue, Statistics
@@ -111,7 +116,12 @@ class Engine:
         )
         self._wake = asyncio.Event()
         self.statistics = Statistics(storage, self._members, clock=self._clock)
-        self.searching = Searching(storage, clock=self._clock, observer=self._observer)
+        self.searching = Searching(
+            storage,
+            clock=self._clock,
+            observer=self._observer,
+            is_on=profile.search is Search.ON,
+        )
         suspects = Suspects()
         self.background = Background(
             storage,
@@ -137,17 +147,28 @@ class Engine:
             observer=self._observer,
             due_max=self._settings.due_max,
         )
-        self._runner = Runner(
-            storage,
-            decider,
-            self.background,
-            clock=self._clock,
-            observer=self._observer,
-            statements=statements,
-            reached=reached,
-            attempts_max=self._settings.attempts_max,
-            preload_bytes_max=self._settings.preload_bytes_max,
-        )
+
+        def runner(made: Made) -> Runner:
+            return Runner(
+                storage,
+                decider,
+                made,
+                clock=self._clock,
+                observer=self._observer,
+                statements=statements,
+                reached=reached,
+                attempts_max=self._settings.attempts_max,
+                preload_bytes_max=self._settings.preload_bytes_max,
+            )
+
+        self.firing = Firing(storage, self._fire, clock=self._clock, observer=self._observer)
+        self._runner = runner(self.background)
+        self._runner_for = runner
+        self._is_told_time = False
+        """Whether callers have named instants: never, but in debug mode."""
+        self._stage_ms: int | None = None
+        """The last instant that one named."""
+        self._moments: deque[Batch] = deque()
         self._loop: asyncio.Task[None] | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self._stopping = False
@@ -174,7 +195,9 @@ class Engine:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
-        unanswered = self._intake.empty()
+        unanswered = [entry for moment in self._moments for entry in moment.entries]
+        self._moments.clear()
+        unanswered += self._intake.empty()
         message = "the store stopped before it answered"
         self._runner.refuse(unanswered, Refusal(status=503, code="store_stopping", message=message))
 
@@ -189,9 +212,17 @@ class Engine:
     # Requests
 
     def submit(
-        self, chain: Sequence[Request], answer: Answer, *, session: Session | None = None
+        self,
+        chain: Sequence[Request],
+        answer: Answer,
+        *,
+        session: Session | None = None,
+        at_ms: int | None = None,
     ) -> None:
-        """Queue operations for one transaction; refusals at the door are answered at once."""
+        """Queue operations for one transaction; refusals at the door are answered at once.
+
+        With `at_ms` they are judged at exactly that instant; in debug mode only (§6.2).
+        """
         refusal = self._refusal_at_door(chain)
         if refusal is not None:
             self._turn_away(chain, refusal, answer)
@@ -217,7 +248,9 @@ class Engine:
             return
         if session is not None:
             chain = [at_seat(request, session.seat) for request in chain]
-        self._intake.put(sender, Entry(chain, answer, tail, size=size))
+        self._intake.put(sender, Entry(chain, answer, tail, size=size, at_ms=at_ms))
+        if at_ms is not None:
+            self._is_told_time, self._stage_ms = True, at_ms
         self._wake.set()
 
     def _turn_away(
@@ -242,15 +275,15 @@ class Engine:
     def _count(self, request: Request, status: int) -> None:
         self._observer.operation_answered(kind=type(request).__name__, status=status)
 
-    async def apply(self, *requests: Request) -> Sequence[Outcome]:
-        """Carry out a chain and wait for its outcomes."""
+    async def apply(self, *requests: Request, at_ms: int | None = None) -> Sequence[Outcome]:
+        """Carry out a chain and wait for its outcomes; `at_ms` as in `submit`."""
         future: asyncio.Future[Sequence[Outcome]] = asyncio.get_running_loop().create_future()
 
         def answer(outcomes: Sequence[Outcome]) -> None:
             if not future.done():
                 future.set_result(outcomes)
 
-        self.submit(requests, answer)
+        self.submit(requests, answer, at_ms=at_ms)
         return await future
 
     # Members
@@ -261,6 +294,8 @@ class Engine:
         self.background.lose([Back(seat)])
         self.statistics.invalidate()
         self._deliveries.want(self._members.addresses_of(seat))
+        if HTTP_GROUP in member.groups:
+            self._deliveries.want_pushes()
         return Session(self, seat)
 
     def disconnect(self, seat: Seat, *, peer_closed: bool) -> None:
@@ -353,6 +388,40 @@ class Engine:
         """Do what is due in the next batch."""
         self.background.sweep()
 
+    async def _fire(self, dues: Sequence[Due], at_ms: int | None) -> list[int]:
+        """Fire schedules in a transaction of their own, now, beside the batches of callers."""
+        if at_ms is not None:
+            self._is_told_time, self._stage_ms = True, at_ms
+        made = Pass()
+        await self._runner_for(made).run(Batch(firing=dues, at_ms=at_ms))
+        if made.is_refused:
+            raise FiringRefused("the database refuses what a schedule would create")
+        committed = made.result()
+        self.background.note_changes(committed.changes)
+        return committed.decided.fired_late_ms
+
+    # Debug mode
+
+    async def sweep_at(self, at_ms: int) -> Committed:
+        """Do a batch of what is due at an instant, now, beside the batches of callers.
+
+        Raises a `StorageError` when that was not done. What it left to do another one finds.
+        """
+        self._is_told_time, self._stage_ms = True, at_ms
+        made = Pass()
+        await self._runner_for(made).run(Batch(due=True, at_ms=at_ms))
+        committed = made.result()
+        self.background.note_changes(committed.changes)
+        return committed
+
+    def forget(self) -> None:
+        """Forget everything that is known of records: there are none any more."""
+        self._stage_ms = None
+        self._members.forget_tasks()
+        self.background.forget()
+        self.firing.forget()
+        self.statistics.invalidate()
+
     # Batches
 
     async def _run(self) -> None:
@@ -373,7 +442,7 @@ class Engine:
 
     async def _run_next(self) -> bool:
         """Run what waits, and some due rows that must be by themselves; answer if there was any."""
-        batch = self._next_batch()
+        batch = self._moments.popleft() if self._moments else self._next_batch()
         if batch:
             await self._runner.run(batch)
         suspects = Batch() if self._stopping else self.background.next_suspects()
@@ -389,7 +458,10 @@ class Engine:
             operations_max=self._settings.batch_operations_max,
             bytes_max=self._settings.batch_bytes_max,
         )
-        return batch
+        if not self._is_told_time:
+            return batch
+        self._moments.extend(of_one_instant_each(batch, stage_ms=self._stage_ms))
+        return self._moments.popleft() if self._moments else batch
 
     def _later(self, delay_s: float, action: Callable[[], None]) -> None:
         if self._stopping:

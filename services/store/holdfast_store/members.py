@@ -5,15 +5,16 @@ names, else to the one that ran it last (its cache is warm), else to the least l
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
+from random import choice
 from secrets import token_hex
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
-from holdfast.core.ids import Address, flaw_of_text, parse_address
-from holdfast.core.membership import Member, TaskOffer, TaskPush
+from holdfast.core.ids import HTTP_GROUP, Address, flaw_of_text, parse_address
+from holdfast.core.membership import DeliveryMode, Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise, Task
 from holdfast_store.asides import Asides
 from holdfast_store.backlog import Backlog, Looks, Seen
@@ -64,6 +65,14 @@ class Inbox(Protocol):
         """Another stream with the same pid took over: end this one."""
 
 
+@runtime_checkable
+class Relay(Protocol):
+    """The inbox of a member of the group of HTTP addresses, which sends on what it receives."""
+
+    def push_unblock(self, address: str, promise: Promise) -> None:
+        """Take a settled promise that somebody waits for at an address."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberStatus:
     """A connected process, for operators."""
@@ -89,7 +98,8 @@ class Seat:
         self.member = member
         self.inbox = inbox
         self.credits = member.credits
-        self.works = member.credits > 0
+        # Whoever comes back with its hands full has no credits, and works all the same.
+        self.works = member.credits > 0 or bool(member.held)
         self.held = 0
         self.draining = False
         # What a returning process no longer holds is given back by pid. A task that it were given
@@ -98,9 +108,23 @@ class Seat:
         self.connected_at_ms = connected_at_ms
 
     @property
+    def name(self) -> str:
+        """The last part of the member's addresses."""
+        return self.member.name or self.member.pid
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether the member acquires for itself. Its credits say nothing of its load."""
+        return self.member.delivery_mode is DeliveryMode.OFFERED
+
+    @property
     def takes_tasks(self) -> bool:
         """Whether tasks may be given to the member now, if it has credits."""
         return self.admitted and not self.draining
+
+    def may_have(self, id_: str) -> bool:
+        """Whether the member may be sent what is about this id."""
+        return id_.startswith(self.member.prefix)
 
     def knows(self, func: str | None) -> bool:
         """Whether the member runs the function that a promise names (§13)."""
@@ -143,6 +167,10 @@ class Members:
         check_member(member)
         before = self._by_pid.get(member.pid)
         if before is not None:
+            if not before.member.prefix.startswith(member.prefix):
+                # Whoever may not touch what a process works on must not send it away either.
+                message = "hello.pid is the pid of a member that may have other ids than this one"
+                raise BadMember("pid_taken", message)
             self.leave(before)
             before.inbox.replaced()
         seat = Seat(member, inbox, connected_at_ms=now_ms)
@@ -165,6 +193,9 @@ class Members:
         if seat.takes_tasks:
             for group in seat.member.groups:
                 self._backlog.room_came(group, seat.credits)
+                if seat.works and not seat.credits:
+                    # What waits for it was queued by whoever knows nothing of it any more.
+                    self._backlog.starve(group)
 
     def leave(self, seat: Seat) -> bool:
         """Unseat a member; answer whether it was still seated."""
@@ -193,6 +224,9 @@ class Members:
         returned = max(0, credits)
         seat.held = max(0, seat.held - returned)
         seat.credits = min(seat.credits + returned, CREDITS_MAX)
+        if returned and not seat.works:  # tasks that its hello did not name kept it busy
+            seat.works = True
+            self._offer_room(seat)
         for group in seat.member.groups:
             self._backlog.credits_returned(group, returned)
 
@@ -202,18 +236,18 @@ class Members:
         """Choose a member for a task and take one of its credits."""
         address = task.address
         func = promise.func
-        fitting = [s for s in self._candidates(address) if s.works and s.knows(func)]
+        fitting = [
+            s
+            for s in self._candidates(address)
+            if s.works and s.knows(func) and s.may_have(task.id)
+        ]
         free = [s for s in fitting if s.credits > 0 and s.takes_tasks]
         if not free:
             return self._not_placed(address.group, any_fitting=bool(fitting))
         avoided = self._avoided.pop(task.id, None)
         if avoided is not None:
             free = [s for s in free if s.member.pid != avoided] or free
-        preferred = (address.pid, self._last_pid.get(task.id))
-        seat = next(
-            (s for pid in preferred if pid for s in free if s.member.pid == pid),
-            None,
-        ) or max(free, key=lambda s: s.credits)
+        seat = _preferred(free, address.pid, self._last_pid.get(task.id)) or _drawn(free)
         seat.credits -= 1
         seat.held += 1
         _remember(self._last_pid, task.id, seat.member.pid)
@@ -227,8 +261,7 @@ class Members:
         seats = self._by_group.get(address.group, {})
         if not address.unicast:
             return seats.values()
-        seat = seats.get(address.pid)
-        return () if seat is None else (seat,)
+        return [s for s in seats.values() if s.name == address.pid]
 
     def _not_placed(self, group: str, *, any_fitting: bool) -> NotPlaced:
         if any_fitting:
@@ -246,6 +279,13 @@ class Members:
             pid = self._last_pid.pop(task_id, None)
             if pid is not None:
                 _remember(self._avoided, task_id, pid)
+
+    def forget_tasks(self) -> None:
+        """Learn that there are no tasks any more; who is connected stays."""
+        self._last_pid.clear()
+        self._avoided.clear()
+        self._backlog = Backlog()
+        self.asides = Asides()
 
     # Waiting tasks
 
@@ -271,8 +311,10 @@ class Members:
 
     # Addresses and numbers
 
-    def seat_at(self, address: str, *, named: bool = False) -> Seat | None:
-        """Find the member that a message to an address reaches now (§4.4).
+    def seat_at(
+        self, address: str, *, named: bool = False, about: str | None = None
+    ) -> Seat | None:
+        """Find the member that a message to an address, `about` an id, reaches now (§4.4).
 
         With `named`, an address that prefers a member means no other.
         """
@@ -280,10 +322,10 @@ class Members:
         seats = self._by_group.get(parsed.group)
         if not seats:
             return None
-        chosen = seats.get(parsed.pid)
+        chosen = _named(seats, parsed.pid, about)
         if chosen is not None or parsed.unicast or (named and parsed.pid):
             return chosen
-        return next(iter(seats.values()))
+        return next((s for s in seats.values() if about is None or s.may_have(about)), None)
 
     def addresses(self) -> list[str]:
         """Every address at which any member may be waited for by name."""
@@ -291,13 +333,14 @@ class Members:
 
     def addresses_of(self, seat: Seat) -> list[str]:
         """Every address at which a member may be waited for by name."""
-        pid = seat.member.pid
+        name = seat.name
         return [
             address
             for group in seat.member.groups
+            if group != HTTP_GROUP
             for address in (
-                f"poll://uni@{group}/{pid}",
-                f"poll://any@{group}/{pid}",
+                f"poll://uni@{group}/{name}",
+                f"poll://any@{group}/{name}",
                 f"poll://any@{group}",
             )
         ]
@@ -331,6 +374,41 @@ class Members:
         ]
 
 
+def _preferred(free: Sequence[Seat], name: str, last_pid: str | None) -> Seat | None:
+    """Choose whom the target names, of several the first, or who ran the task last."""
+    if name:
+        for seat in free:
+            if seat.name == name:
+                return seat
+    if last_pid is not None:
+        for seat in free:
+            # An offer may have been for nothing: the next one goes to anybody.
+            if seat.member.pid == last_pid and not seat.is_offered:
+                return seat
+    return None
+
+
+def _drawn(free: Sequence[Seat]) -> Seat:
+    """Choose the least loaded; those who acquire for themselves are as good as each other."""
+    seat = max(free, key=lambda s: s.credits)
+    if not any(s.is_offered for s in free):
+        return seat
+    drawn = choice(free)  # noqa: S311 - spreads load
+    return drawn if drawn.is_offered or seat.is_offered else seat
+
+
+def _named(seats: Mapping[str, Seat], name: str, about: str | None) -> Seat | None:
+    """Find the first who has a name; for nearly all members that is the pid."""
+
+    def is_meant(seat: Seat) -> bool:
+        return seat.name == name and (about is None or seat.may_have(about))
+
+    seat = seats.get(name)
+    if seat is not None and is_meant(seat):
+        return seat
+    return next((s for s in seats.values() if is_meant(s)), None)
+
+
 def _remember(pids: OrderedDict[str, str], task_id: str, pid: str) -> None:
     pids[task_id] = pid
     pids.move_to_end(task_id)
@@ -344,6 +422,7 @@ def check_member(member: Member) -> None:
         ("pid", member.pid),
         ("instance_id", member.instance),
         *(("groups", g) for g in member.groups),
+        *([("name", member.name)] if member.name else []),
     ):
         flaw = flaw_of_text(text, field=f"hello.{field}")
         if flaw is not None:

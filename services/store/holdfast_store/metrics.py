@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from holdfast.core import requests
 from holdfast.core.requests import Request
-from holdfast.core.search import PromiseSearch, Search, TaskSearch
+from holdfast.core.search import PromiseSearch, ScheduleSearch, Search, TaskSearch
 from holdfast_store.loops.neighbors import Neighborhood
 from holdfast_store.members import MemberStatus
 from holdfast_store.statistics import Queue
@@ -57,8 +57,13 @@ OPERATIONS: Final[dict[type[Request | Search], str]] = {
     requests.TaskHeartbeat: "task.heartbeat",
     requests.TaskHalt: "task.halt",
     requests.TaskContinue: "task.continue",
+    requests.ScheduleGet: "schedule.get",
+    requests.ScheduleCreate: "schedule.create",
+    requests.ScheduleDelete: "schedule.delete",
+    requests.SchedulePause: "schedule.pause",
     PromiseSearch: "promise.search",
     TaskSearch: "task.search",
+    ScheduleSearch: "schedule.search",
 }
 _BY_CLASS_NAME: Final = {cls.__name__: name for cls, name in OPERATIONS.items()}
 
@@ -133,6 +138,8 @@ class Metrics(Collector):
         """Answers what waits per group, as it was read last; `None` while it cannot be known."""
         self.neighborhood: Callable[[], Neighborhood | None] = lambda: None
         """Answers how it goes with other stores; `None` where there can be none."""
+        self.schedule_lag_ms: Callable[[], int] = lambda: 0
+        """Answers how long the next planned instant has been waiting to be fired."""
         self.on_batch_failed: Callable[[], None] = lambda: None
         """Told at once when a transaction failed: the database may be away."""
         self._answered: Counter[tuple[str, int]] = Counter()
@@ -143,10 +150,13 @@ class Metrics(Collector):
         self._batch_operations = _Histogram(COUNT_BOUNDS)
         self._batch_statements = _Histogram(COUNT_BOUNDS)
         self._batches_failed: Counter[str] = Counter()
+        self._denied: Counter[str] = Counter()
         self._claimed: Counter[str] = Counter(execute=0, unblock=0)
         self._delivered: Counter[str] = Counter(success=0, error=0, dropped=0)
         self._steps: Counter[str] = Counter()
         self._lateness = _Histogram(LATENESS_BOUNDS)
+        self._schedule_lateness = _Histogram(LATENESS_BOUNDS)
+        self._schedules_refused = 0
         self._due_rows_refused = 0
         self._due_rows_set_aside = 0
         self._trees_deleted = 0
@@ -186,6 +196,10 @@ class Metrics(Collector):
         """Count how a message ended."""
         self._delivered[status] += 1
 
+    def call_denied(self, code: str) -> None:
+        """Count what was not carried out for want of a token that allows it."""
+        self._denied[code] += 1
+
     def steps_ran(self, *, kind: str, count: int) -> None:
         """Count steps that the clock caused."""
         self._steps[kind] += count
@@ -194,6 +208,15 @@ class Metrics(Collector):
         """Note how late deadlines and leases were ended."""
         for late_ms in lateness_ms:
             self._lateness.observe(late_ms / 1000)
+
+    def schedules_fired(self, lateness_ms: Sequence[int]) -> None:
+        """Note how late occurrences of schedules were fired."""
+        for late_ms in lateness_ms:
+            self._schedule_lateness.observe(late_ms / 1000)
+
+    def schedule_refused(self) -> None:
+        """Count a try to fire a schedule that cannot be fired."""
+        self._schedules_refused += 1
 
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:
         """Count due rows that the database refused, and keep how many are set aside."""
@@ -231,6 +254,7 @@ class Metrics(Collector):
         yield from self._batches()
         yield from self._messages()
         yield from self._timers()
+        yield from self._schedules()
         yield from self._retention()
         yield from self._now()
         yield from self._queues()
@@ -244,6 +268,13 @@ class Metrics(Collector):
         help_ = "Operations that were answered, by what they answered."
         yield _counter("holdfast_store_requests", help_, ("operation", "status"), answered)
         yield _counter("resonate_request", help_, ("kind", "status"), answered)
+        yield _counter(
+            "holdfast_store_calls_denied",
+            "Calls, and operations of streams, whose token was missing, bad or did not cover them,"
+            " by code.",
+            ("code",),
+            [((code,), count) for code, count in sorted(self._denied.items())],
+        )
         help_ = "Time from the arrival of an operation to its answer."
         for name, label in (
             ("holdfast_store_request_duration_seconds", "operation"),
@@ -290,9 +321,6 @@ class Metrics(Collector):
             ("kind",),
             [((kind,), count) for kind, count in self._steps.items()],
         )
-        yield CounterMetricFamily(
-            "resonate_schedule_promises", "Promises created by schedules; none yet.", 0
-        )
 
     def _timers(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(
@@ -310,6 +338,30 @@ class Metrics(Collector):
             "holdfast_store_due_rows_set_aside",
             "Due rows that wait for another try since the database refused them; the log has ids.",
             self._due_rows_set_aside,
+        )
+
+    def _schedules(self) -> Iterator[Metric]:
+        fired = sum(self._schedule_lateness.counts)
+        help_ = "Occurrences of schedules that this store has fired."
+        yield CounterMetricFamily("holdfast_store_schedule_promises", help_, fired)
+        yield CounterMetricFamily("resonate_schedule_promises", help_, fired)
+        family = HistogramMetricFamily(
+            "holdfast_store_schedule_lateness_seconds",
+            "Time from a planned instant of a schedule to when it was fired.",
+        )
+        family.add_metric([], self._schedule_lateness.buckets(), self._schedule_lateness.total)
+        yield family
+        yield GaugeMetricFamily(
+            "holdfast_store_schedule_lag_seconds",
+            "How long the earliest planned instant that is not fired yet has been over; 0 when"
+            " all are.",
+            self.schedule_lag_ms() / 1000,
+        )
+        yield CounterMetricFamily(
+            "holdfast_store_schedules_refused",
+            "Tries to fire schedules that the database refused, or that mean nothing any more; the"
+            " log has ids.",
+            self._schedules_refused,
         )
 
     def _retention(self) -> Iterator[Metric]:

@@ -28,6 +28,12 @@ class Observer(Protocol):
     def timers_swept(self, lateness_ms: Sequence[int]) -> None:
         """Note how late each deadline and each lease was ended by the sweep that found it."""
 
+    def schedules_fired(self, lateness_ms: Sequence[int]) -> None:
+        """Count occurrences of schedules, and note how late each was fired."""
+
+    def schedule_refused(self) -> None:
+        """Count a try to fire a schedule that cannot be fired."""
+
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:
         """Count due rows that the database refused, and note how many are set aside now."""
 
@@ -60,6 +66,12 @@ class NullObserver:
         """Ignore."""
 
     def timers_swept(self, lateness_ms: Sequence[int]) -> None:
+        """Ignore."""
+
+    def schedules_fired(self, lateness_ms: Sequence[int]) -> None:
+        """Ignore."""
+
+    def schedule_refused(self) -> None:
         """Ignore."""
 
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:

@@ -7,6 +7,7 @@ neighbours, and one bad row delays no other.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import random
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
@@ -177,7 +178,8 @@ class Runner:
         committed = False
         try:
             async with self._storage.transaction() as transaction:
-                loaded = await transaction.load(self._decider.plan(batch), now_ms=self._clock())
+                now_ms = self._clock() if batch.at_ms is None else batch.at_ms
+                loaded = await transaction.load(self._decider.plan(batch), now_ms=now_ms)
                 self._reached("loaded")
                 decided = self._decider.decide(batch, loaded)
                 changes = loaded.working_set.changes()
@@ -224,11 +226,16 @@ class Runner:
             call(seat.inbox.push_settled, promise)
             self._observer.message_claimed(kind="unblock")
             self._observer.delivered(status="success")
+        for relay, address, promise in decided.unblocks:
+            call(partial(relay.push_unblock, address), promise)
+            self._observer.message_claimed(kind="unblock")  # whoever sends it on says how it went
         for kind, count in decided.step_counts.items():
             if count:
                 self._observer.steps_ran(kind=kind, count=count)
         if decided.lateness_ms:
             self._observer.timers_swept(decided.lateness_ms)
+        if decided.fired_late_ms:
+            self._observer.schedules_fired(decided.fired_late_ms)
 
     def _answer(self, entry: Entry, outcomes: Sequence[Outcome]) -> None:
         if entry.is_answered:

@@ -12,6 +12,8 @@ from holdfast.core.requests import Refusal
 from holdfast.core.search import (
     PromisePage,
     PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
     TaskPage,
     TaskSearch,
     flaw_of_search,
@@ -24,8 +26,14 @@ WAITING_MAX: Final = 64
 
 _DONE: Final = 200
 
-_S = TypeVar("_S", PromiseSearch, TaskSearch)
-_P = TypeVar("_P", PromisePage, TaskPage)
+SEARCH_OFF: Final = Refusal(
+    status=501, code="search_off", message="this store answers no searches: HOLDFAST_STORE_SEARCH"
+)
+"""The specification has no searches; libraries and consoles need them (§0.4)."""
+
+
+_S = TypeVar("_S", PromiseSearch, TaskSearch, ScheduleSearch)
+_P = TypeVar("_P", PromisePage, TaskPage, SchedulePage)
 
 
 class Searching:
@@ -38,30 +46,46 @@ class Searching:
         clock: Callable[[], int],
         observer: Observer,
         waiting_max: int = WAITING_MAX,
+        is_on: bool = True,
     ) -> None:
         self._storage = storage
+        self._is_on = is_on
         self._clock = clock
         self._observer = observer
         self._waiting_max = waiting_max
         self._waiting = 0
         self._turn = asyncio.Lock()
 
-    async def promises(self, search: PromiseSearch) -> PromisePage | Refusal:
-        """List promises as they read now."""
-        return await self._answer(search, self._promises)
+    async def promises(
+        self, search: PromiseSearch, *, at_ms: int | None = None
+    ) -> PromisePage | Refusal:
+        """List promises as they read now, or at an instant that the caller names."""
 
-    async def tasks(self, search: TaskSearch) -> TaskPage | Refusal:
-        """List tasks as they read now."""
-        return await self._answer(search, self._tasks)
+        async def look(search: PromiseSearch) -> PromisePage:
+            now_ms, told = self._instant(at_ms)
+            return await self._storage.search_promises(search, now_ms=now_ms, told=told)
 
-    async def _promises(self, search: PromiseSearch) -> PromisePage:
-        return await self._storage.search_promises(search, now_ms=self._clock())
+        return await self._answer(search, look)
 
-    async def _tasks(self, search: TaskSearch) -> TaskPage:
-        return await self._storage.search_tasks(search, now_ms=self._clock())
+    async def tasks(self, search: TaskSearch, *, at_ms: int | None = None) -> TaskPage | Refusal:
+        """List tasks as they read now, or at an instant that the caller names."""
+
+        async def look(search: TaskSearch) -> TaskPage:
+            now_ms, told = self._instant(at_ms)
+            return await self._storage.search_tasks(search, now_ms=now_ms, told=told)
+
+        return await self._answer(search, look)
+
+    async def schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        """List schedules, which read the same at every instant."""
+        return await self._answer(search, self._storage.search_schedules)
+
+    def _instant(self, at_ms: int | None) -> tuple[int, bool]:
+        return (self._clock(), False) if at_ms is None else (at_ms, True)
 
     async def _answer(self, search: _S, look: Callable[[_S], Awaitable[_P]]) -> _P | Refusal:
-        answer = flaw_of_search(search) or await self._in_turn(search, look)
+        refusal = flaw_of_search(search) if self._is_on else SEARCH_OFF
+        answer = refusal or await self._in_turn(search, look)
         status = answer.status if isinstance(answer, Refusal) else _DONE
         self._observer.operation_answered(kind=type(search).__name__, status=status)
         return answer

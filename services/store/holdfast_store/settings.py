@@ -12,8 +12,10 @@ from holdfast.core.profile import (
     OriginCheck,
     Profile,
     ScopeExternal,
+    Search,
     Undeliverable,
 )
+from holdfast_chassis.guarding import AuthSettings, TlsSettings
 from holdfast_chassis.listen import Address
 from holdfast_chassis.settings import ProcessSettings, argument, integer, one_of, setting
 from holdfast_store.engine import EngineSettings
@@ -121,7 +123,7 @@ class ImportSettings(DatabaseSettings):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoreSettings(ProcessSettings):
+class StoreSettings(AuthSettings, TlsSettings, ProcessSettings):
     """What the operator of a store can choose."""
 
     database_url: str = setting(
@@ -131,8 +133,19 @@ class StoreSettings(ProcessSettings):
         " database by holdfast-store migrate.",
     )
     listen: Address = setting(Address("127.0.0.1", 50051), doc="Where gRPC is served.")
+    auth_scaler_open: bool = setting(
+        default=False,
+        doc="Answer KEDA's external scaler without a token, which KEDA cannot send.",
+    )
+    tls_client_ca: str | None = setting(
+        None,
+        doc="File with certificate authorities in PEM: every client must show a certificate of one"
+        " of them, probes included; unset: none need to.",
+    )
     debug: bool = setting(
-        default=False, doc="Allow the debug operations, which can delete everything."
+        default=False,
+        doc="Allow the debug operations, which can delete everything, and let callers name the"
+        " instant of an operation. Nothing becomes due by the clock then: for tests only.",
     )
     drain_ms: int = setting(
         10_000,
@@ -253,6 +266,19 @@ class StoreSettings(ProcessSettings):
         parse=one_of(*Undeliverable),
         doc="What happens to a task message that no member can take.",
     )
+    search: str = setting(
+        Search.ON,
+        parse=one_of(*Search),
+        doc="Whether searches are answered, or refused as not implemented. Consoles and the command"
+        " line need them.",
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant together."""
+        self.check_tls()
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            msg = "tls_client_ca needs tls_cert and tls_key: clients are told apart by TLS only"
+            raise ValueError(msg)
 
     def profile(self) -> Profile:
         """Gather the rules' switches."""
@@ -263,6 +289,7 @@ class StoreSettings(ProcessSettings):
             lineage_tags=LineageTags(self.lineage_tags),
             empty_heartbeat=EmptyHeartbeat(self.empty_heartbeat),
             undeliverable=Undeliverable(self.undeliverable),
+            search=Search(self.search),
             retry_interval_ms=self.retry_interval_ms,
             pacing_ms=self.pacing_ms,
             unknown_function_releases_max=self.unknown_function_releases_max,

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from holdfast.core.records import Value
+from holdfast.core.records import Schedule, Value
 from holdfast.core.requests import (
     PromiseCreate,
     PromiseRecord,
     PromiseSettle,
     Request,
+    ScheduleCreate,
     TaskCreate,
     TaskFence,
     TaskFulfill,
@@ -31,8 +32,15 @@ def carried_bytes(request: Request | PromiseRecord) -> int:  # noqa: PLR0911 - o
             return sum(len(action.awaited) for action in request.actions)
         case TaskHeartbeat():
             return sum(len(ref.id) for ref in request.tasks)
+        case ScheduleCreate():
+            return _value_bytes(request.promise_param) + _texts_bytes(request.promise_tags)
         case _:
             return 0
+
+
+def schedule_bytes(schedule: Schedule) -> int:
+    """Count what each promise of a schedule carries."""
+    return _value_bytes(schedule.promise_param) + _texts_bytes(schedule.promise_tags)
 
 
 def _value_bytes(value: Value) -> int:

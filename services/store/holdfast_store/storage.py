@@ -10,8 +10,15 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from holdfast.core.records import Preload, Promise
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.records import Preload, Promise, Schedule
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.core.working_set import Changes, WorkingSet
 
 
@@ -100,6 +107,12 @@ class Plan:
     """Further back in the queue of one more group: it takes one more statement."""
     turns: Mapping[str, Turns] = field(default_factory=dict)
     """Per group: trees whose oldest queued tasks are wanted too; one statement for all groups."""
+    schedules: Collection[str] = ()
+    """Schedules that somebody asks for."""
+    firing: Collection[str] = ()
+    """Schedules that are due; those that another replica has in hand are left out."""
+    told: bool = False
+    """The caller named the instant: it stands, whatever the database's clock says (§6.2)."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,20 +226,42 @@ class Storage(Protocol):
     async def queued_groups(self) -> frozenset[str]:
         """List groups with waiting execute messages."""
 
+    async def unblock_addresses(self, scheme: str, *, behind: str, limit: int) -> Sequence[str]:
+        """List addresses of a scheme that messages about settled promises wait for, in order."""
+
     async def lease_holders(self) -> frozenset[tuple[str, str]]:
         """List the process starts, as pid and instance, that hold leases now."""
 
     async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
         """Work per group, of tasks that have something ahead."""
 
-    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+    async def search_promises(
+        self, search: PromiseSearch, *, now_ms: int, told: bool = False
+    ) -> PromisePage:
         """List promises, as they read now: by the database's clock where replicas exist.
 
-        A page ends early where its payloads would exceed `SEARCH_BYTES_MAX`.
+        An instant that the caller was `told` stands instead. A page ends early where its payloads
+        would exceed `SEARCH_BYTES_MAX`.
         """
 
-    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+    async def search_tasks(
+        self, search: TaskSearch, *, now_ms: int, told: bool = False
+    ) -> TaskPage:
         """List tasks, as they read now."""
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules; a page ends early like that of promises."""
+
+    async def next_schedule_at_ms(self) -> int | None:
+        """Find the earliest instant at which a schedule is due; `None` when none ever is."""
+
+    async def due_schedules(
+        self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
+    ) -> Sequence[Schedule]:
+        """Read so many schedules that are due, the earliest first, none of them locked.
+
+        So many payloads' bytes at most, but one schedule in any case.
+        """
 
     async def take_unblocks(
         self, addresses: Sequence[str], *, limit: int, bytes_max: int
@@ -257,6 +292,12 @@ class Storage(Protocol):
         Each root goes last, when nothing else of its tree is there: whoever creates the same
         promise meanwhile gets the settled one, and never half of a tree without its root. Rows
         that somebody else has locked, or that are not over, stay.
+        """
+
+    async def reset(self) -> None:
+        """Delete every record, all at once; no transaction of this process is under way meanwhile.
+
+        For `debug.reset` alone. What says who uses the database, and how, stays.
         """
 
     async def ping(self) -> None:

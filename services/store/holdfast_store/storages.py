@@ -1,9 +1,10 @@
 """From the address of a database to its storage, whichever kind it is."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
-from holdfast_store.archives.port import Archive
+from holdfast_store.archives.port import Archive, Records
 from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.storage import Storage, StorageError
 
@@ -42,6 +43,13 @@ def open_archive(url: str) -> Archive:
     from holdfast_store.db import opening  # noqa: PLC0415 - see above
 
     return opening.open_archive(url)
+
+
+def snapshots_of(url: str, storage: Storage) -> Callable[[], AbstractAsyncContextManager[Records]]:
+    """Say how to read everything that an open storage at an address holds, at one instant."""
+    if isinstance(storage, MemoryStorage):
+        return storage.snapshot
+    return open_archive(url).snapshot
 
 
 def is_migrated_by_its_store(url: str) -> bool:

@@ -111,6 +111,12 @@ class Suspects:
         pause_s = min(PAUSE_S_MIN * 2**doublings, PAUSE_S_MAX)
         return Pause(id=culprit, tries=tries, pause_s=pause_s)
 
+    def forget(self) -> None:
+        """Learn that none of the rows is there any more."""
+        self._parts.clear()
+        self._suspected.clear()
+        self._tries.clear()
+
     def try_again(self, rows: DueRows) -> None:
         """Learn that a pause is over: of a row, or of a database that took nothing at all."""
         self._parts.append(rows)

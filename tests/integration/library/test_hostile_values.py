@@ -13,7 +13,14 @@ from holdfast import Context, DecodeError, Never, RemoteError, Resonate, registe
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.records import Preload
 from holdfast.core.requests import Done, PromiseGet, Refusal, Request, TaskSuspend
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.embedded import open_embedded
 from holdfast.port import Answer, Receiver, Store
 from tests.integration.library.world import World, each, held, until
@@ -68,6 +75,9 @@ class ForgetfulStore:
 
     async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
         return await self._store.search_tasks(search)
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        return await self._store.search_schedules(search)
 
     def give_back(self, credits: int) -> None:
         self._store.give_back(credits)

@@ -28,7 +28,14 @@ from holdfast.core.requests import (
     TaskRelease,
     TaskSuspend,
 )
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.embedded import open_embedded
 from holdfast.errors import InvalidRequest, PermissionDenied
 from holdfast.meter import StepEnd, TaskEnd
@@ -81,6 +88,9 @@ class FaultyStore:
 
     async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
         return await self._store.search_tasks(search)
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        return await self._store.search_schedules(search)
 
     def give_back(self, credits: int) -> None:
         self._store.give_back(credits)

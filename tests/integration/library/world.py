@@ -16,7 +16,14 @@ from uuid import uuid4
 from holdfast import DurablePromise, PromiseNotFound, Resonate
 from holdfast.core.membership import Member
 from holdfast.core.requests import Refusal, Request
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.embedded import open_embedded
 from holdfast.port import Answer, Receiver, Store
 from holdfast.rpc import RemoteStore
@@ -77,6 +84,9 @@ class RecordingStore:
 
     async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
         return await self._store.search_tasks(search)
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        return await self._store.search_schedules(search)
 
     def give_back(self, credits: int) -> None:
         self._store.give_back(credits)

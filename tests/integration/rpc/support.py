@@ -21,6 +21,7 @@ from holdfast_store.engine import Engine, EngineSettings
 from holdfast_store.loops.timers import Timers
 from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.metrics import Metrics
+from holdfast_store.rpc.guard import Guard
 from holdfast_store.rpc.server import RpcServer, ServerLimits
 from holdfast_store.rpc.stream import StreamLimits
 
@@ -61,6 +62,7 @@ async def serve(
     stream_limits: StreamLimits | None = None,
     profile: Profile = DEFAULT_PROFILE,
     members_max: int = 100,
+    guard: Guard | None = None,
 ) -> AsyncIterator[Served]:
     """Run engine, timers and gRPC server on memory."""
     storage = MemoryStorage()
@@ -77,6 +79,7 @@ async def serve(
             stream=stream_limits or StreamLimits(),
         ),
         stopwatch=metrics,
+        guard=guard,
     )
     await engine.start()
     sweeping = asyncio.create_task(timers.run())
@@ -153,13 +156,15 @@ def targeted(promise_id: str, group: str = "g") -> PromiseCreate:
 class RawStream:
     """`Workers.Connect` by hand: what a client in another language would do."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, *, metadata: tuple[tuple[str, str], ...] = ()
+    ) -> None:
         connect = channel.stream_stream(
             "/holdfast.v1.Workers/Connect",
             request_serializer=pb.ConnectRequest.SerializeToString,
             response_deserializer=pb.ConnectResponse.FromString,
         )
-        self.call = connect()
+        self.call = connect(metadata=metadata)
 
     async def hello(self, pid: str = "raw", **fields: Any) -> pb.Welcome:
         """Introduce a member and read the welcome."""

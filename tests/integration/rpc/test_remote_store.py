@@ -21,7 +21,7 @@ from holdfast.core.requests import (
     Refusal,
     TaskFulfill,
 )
-from holdfast.rpc import RemoteStore
+from holdfast.rpc import Access, RemoteStore
 from holdfast.rpc import store as module
 from holdfast.v1 import workers_pb2 as pb
 from holdfast_store.engine import EngineSettings
@@ -380,7 +380,7 @@ async def test_what_waiting_does_not_change_fails_at_once(
 
     async with (
         stranger(refuse) as url,
-        join(url, connected=False, token="secret") as (store, _),
+        join(url, connected=False, access=Access(token="secret")) as (store, _),
     ):
         with pytest.raises(expected):
             await until(store.submit([PromiseGet(id="a")]))

@@ -288,30 +288,6 @@ async def test_rules_refuse_with_their_code(
     assert (await call.refusal(service, method, text))[:2] == (code, reason)
 
 
-@pytest.mark.parametrize(
-    ("service", "method", "words"),
-    [
-        ("Schedules", "Get", "reading schedules"),
-        ("Schedules", "Create", "creating schedules"),
-        ("Schedules", "Delete", "deleting schedules"),
-        ("Schedules", "Pause", "pausing schedules"),
-        ("Schedules", "Search", "searching schedules"),
-        ("Admin", "DebugStart", "debug.start"),
-        ("Admin", "DebugStop", "debug.stop"),
-        ("Admin", "DebugReset", "debug.reset"),
-        ("Admin", "DebugTick", "debug.tick"),
-        ("Admin", "DebugSnap", "debug.snap"),
-    ],
-)
-async def test_what_comes_later_says_so(
-    call: Client, service: str, method: str, words: str
-) -> None:
-    code, reason, sentence = await call.refusal(service, method)
-
-    assert (code, reason) == (grpc.StatusCode.UNIMPLEMENTED, "not_supported")
-    assert sentence == f"{words} comes in a later version of the store"
-
-
 async def test_a_value_beyond_the_limit_is_refused_by_name(served: Served) -> None:
     async with served.channel() as channel:
         create: Any = channel.unary_unary(
@@ -439,3 +415,52 @@ def scraped(served: Served) -> str:
     registry = CollectorRegistry()
     registry.register(served.metrics)
     return generate_latest(registry).decode()
+
+
+PLAN = """
+    id: "nightly" cron: "30 3 * * mon" promise_id: "{{.id}}-{{.timestamp}}" promise_timeout_ms: 5
+    promise_param { data: "in" headers {} } time_zone: "Europe/Berlin"
+    promise_tags { key: "resonate:target" value: "poll://any@g" }
+"""
+
+
+async def test_a_schedule_is_made_once_paused_listed_and_deleted(call: Client) -> None:
+    made = await call("Schedules", "Create", PLAN)
+    again = await call("Schedules", "Create", PLAN.replace("30 3", "0 0"))
+    read = await call("Schedules", "Get", 'id: "nightly"')
+    paused = await call("Schedules", "Pause", 'id: "nightly" paused: true')
+    tags = 'tags { key: "resonate:target" value: "poll://any@g" }'
+    listed = await call("Schedules", "Search", tags)
+    await call("Schedules", "Delete", 'id: "nightly"')
+
+    assert (made.created, again.created) == (True, False)
+    assert made.schedule == again.schedule == read.schedule
+    assert made.schedule.cron == "30 3 * * mon"
+    assert made.schedule.promise_param == common.Value(data=b"in", headers=common.Headers())
+    assert made.schedule.next_run_at_ms > made.schedule.created_at_ms
+    assert not made.schedule.HasField("last_run_at_ms")
+    assert paused.schedule.paused
+    assert list(listed.schedules) == [paused.schedule]
+    assert listed.cursor == ""
+    for method in ("Get", "Delete", "Pause"):
+        code, reason, _ = await call.refusal("Schedules", method, 'id: "nightly"')
+        assert (code, reason) == (grpc.StatusCode.NOT_FOUND, "schedule_not_found")
+
+
+@pytest.mark.parametrize(
+    ("method", "text", "reason", "named"),
+    [
+        ("Create", PLAN.replace("30 3 * * mon", "often"), "invalid_cron", "five fields"),
+        ("Create", PLAN.replace("Europe/Berlin", "Berlin"), "invalid_time_zone", "IANA"),
+        ("Create", PLAN.replace("resonate:target", "a"), "target_required", "promise_tags"),
+        ("Get", "", "invalid_text", "id"),
+        ("Search", "limit: 1001", "out_of_range", "1000"),
+    ],
+)
+async def test_what_is_wrong_with_a_schedule_is_named(
+    call: Client, method: str, text: str, reason: str, named: str
+) -> None:
+    code, found, details = await call.refusal("Schedules", method, text)
+
+    assert (code, found) == (grpc.StatusCode.INVALID_ARGUMENT, reason)
+    assert named in details

@@ -11,6 +11,7 @@ from holdfast_store.db import archive_rows, rows
 from holdfast_store.db.archive_statements import build
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.migrate import migrate
+from holdfast_store.db.schedule_rows import schedule_inserted
 from holdfast_store.db.statements import build as build_batches
 
 BATCHES = build_batches(Sqlite())
@@ -52,6 +53,7 @@ def write(path: Path, state: State) -> None:
         listeners = [Listener(promise_id=i, address=address) for i, address in state.listeners]
         many(WHOLE.listener_insert, map(archive_rows.listener_inserted, listeners))
         many(WHOLE.unblock_insert, map(archive_rows.unblock_inserted, state.unblocks.values()))
+        many(WHOLE.schedule_insert, map(schedule_inserted, state.schedules.values()))
 
 
 def tables_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from holdfast.core.records import Callback, Promise, Unblock
+from holdfast.core.records import Callback, Promise, Schedule, Unblock
 from holdfast_store.archives import load as loading
 from holdfast_store.archives.dump import CannotDump, dump
 from holdfast_store.archives.load import LoadRefused, Source, load
-from holdfast_store.archives.port import Kind, Listener, NotEmpty, Record, RecordRefused, Schedule
+from holdfast_store.archives.port import Kind, Listener, NotEmpty, Record, RecordRefused
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.sqlite.archive import SqliteArchive
 from holdfast_store.db.sqlite.storage import SqliteStorage

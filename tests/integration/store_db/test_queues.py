@@ -146,7 +146,7 @@ async def test_counts_follow_a_task_through_its_states(storage: Storage) -> None
 
 async def test_a_target_that_names_no_group_counts_under_the_empty_one(storage: Storage) -> None:
     made = task("t", dispatch_at_ms=1, queued_at_ms=1)
-    await save_tasks(storage, replace(made, target="http://somewhere"))
+    await save_tasks(storage, replace(made, target="gcps://some/where"))
 
     assert await storage.queued_groups() == {""}
     assert [count.group for count in await storage.queue_counts(now_ms=2)] == [""]
@@ -205,6 +205,23 @@ async def test_messages_are_taken_so_many_at_a_time_until_none_is_left(storage: 
     assert [p.id for _, p in by_bytes] == ["p2"], "one in any case"
     assert [p.id for _, p in rest] == ["p3", "p4"]
     assert await taken_for(storage, "http://a") == []
+
+
+async def test_addresses_of_a_scheme_are_listed_in_order_and_each_once(storage: Storage) -> None:
+    settled = [promise(f"p{n}", state=PromiseState.RESOLVED) for n in range(2)]
+    listed = ["http://a", "http://b", "http:c", "https://d"]
+    unblocks = [
+        Unblock(promise_id=p.id, address=address, enqueued_at_ms=1)
+        for p in settled
+        for address in (*listed, "poll://uni@g/p", "httpx://e", "http;f", "ftp://g")
+    ]
+    await save(storage, promises_created=settled, unblocks=unblocks)
+
+    assert list(await storage.unblock_addresses("http", behind="", limit=9)) == listed[:3]
+    assert list(await storage.unblock_addresses("https", behind="", limit=9)) == listed[3:]
+    first = list(await storage.unblock_addresses("http", behind="", limit=2))
+    rest = list(await storage.unblock_addresses("http", behind=first[-1], limit=2))
+    assert (first, rest) == (listed[:2], listed[2:3])
 
 
 async def test_messages_whose_promise_is_gone_hide_no_others(storage: Storage) -> None:

@@ -25,6 +25,7 @@ USED = (
     "armed_tasks",
     "next_due",
     "queued_groups",
+    "unblock_addresses",
     "lease_holders",
     "queue_states",
     "queue_due",

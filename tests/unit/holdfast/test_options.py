@@ -24,7 +24,7 @@ def test_trailing_options_win_over_the_prefix() -> None:
 
 @pytest.mark.parametrize(
     ("span", "milliseconds"),
-    [(0, 0), (1.5, 1500), (timedelta(minutes=1), 60_000), (1e300, 2**53 - 1)],
+    [(0, 0), (1.5, 1500), (1.001, 1001), (timedelta(minutes=1), 60_000), (1e300, 2**53 - 1)],
 )
 def test_spans_are_seconds_or_timedeltas(span: Any, milliseconds: int) -> None:
     assert span_ms(span, field="timeout") == milliseconds

@@ -16,7 +16,14 @@ from holdfast.core.requests import (
     Refusal,
     Request,
 )
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.port import Answer, Receiver
 from holdfast.runtime import subscriptions as subscriptions_module
 from holdfast.runtime.subscriptions import Subscription, Subscriptions
@@ -49,6 +56,9 @@ class AskedStore:
 
     async def search_tasks(self, search: TaskSearch) -> TaskPage:
         raise AssertionError(f"nobody here lists tasks: {search}")
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        raise AssertionError(f"nobody here lists schedules: {search}")
 
     @staticmethod
     def answer(future: "asyncio.Future[Answer]", outcome: Outcome) -> None:

@@ -773,7 +773,7 @@ async def test_an_offered_task_stays_pending_and_is_acquired_by_the_member(engin
     async with asyncio.timeout(5):
         offer = await inbox.offers.get()
 
-    assert offer == TaskOffer(id="t", version=0)
+    assert offer == TaskOffer(id="t", version=0, address="poll://any@w")
     done = await one(engine, TaskGet(id="t"))
     assert done.task is not None
     assert done.task.state is TaskState.PENDING

@@ -2,7 +2,8 @@
 
 import pytest
 
-from holdfast.core.membership import Member, TaskOffer, TaskPush
+from holdfast.core.ids import HTTP_GROUP
+from holdfast.core.membership import DeliveryMode, Member, TaskOffer, TaskPush
 from holdfast.core.records import FUNC_HEADER, Promise, Task, Value
 from holdfast_store.members import BadMember, Members, NotPlaced, Seat
 
@@ -116,6 +117,45 @@ def test_credits_of_tasks_given_before_a_reconnect_come_back_too() -> None:
     members.give_back(again, 1)
 
     assert (again.credits, again.held) == (2, 0)
+
+
+def test_whoever_comes_back_with_its_hands_full_is_given_tasks_again_when_one_ends() -> None:
+    members = Members()
+    seat = join(members, "a", credits=0, held=frozenset({("t", 1)}))
+    members.admit(seat)
+    refused = members.place(*work("next"))
+
+    members.give_back(seat, 1)
+
+    assert refused is NotPlaced.NO_CREDIT
+    assert members.wanted().oldest == {"w": 1}
+    assert members.place(*work("next")) is seat
+
+
+def test_what_waited_before_a_busy_member_came_back_is_looked_at_when_a_task_of_it_ends() -> None:
+    """Another store queued it, or this one in an earlier life: nobody here has met it."""
+    members = Members()
+    seat = join(members, "a", credits=0, held=frozenset({("t", 1)}))
+    members.admit(seat)
+    before = members.wanted()
+
+    members.give_back(seat, 1)
+
+    assert not before
+    assert members.wanted().oldest == {"w": 1}
+
+
+def test_credits_make_a_worker_of_whoever_came_without_any() -> None:
+    """It runs tasks of which its introduction said nothing, as older libraries do not."""
+    members = Members()
+    seat = join(members, "a", credits=0)
+    refused = members.place(*work("next"))
+
+    members.give_back(seat, 1)
+
+    assert refused is NotPlaced.NO_MEMBER
+    assert members.wanted().oldest == {"w": 1}
+    assert members.place(*work("next")) is seat
 
 
 def test_a_draining_member_is_given_nothing() -> None:
@@ -294,3 +334,98 @@ def test_a_task_that_the_only_member_let_lie_is_given_to_it_again() -> None:
     members.forget(["t"])
 
     assert members.place(*work()) is only
+
+
+def test_a_task_goes_to_a_member_only_that_may_have_it() -> None:
+    members = Members()
+    join(members, "a", prefix="a/", credits=9)
+    b = join(members, "b", prefix="b/")
+
+    placed = members.place(*work("b/1", target="poll://any@w/a"))
+    waits = members.place(*work("b/2"))
+    nobodys = members.place(*work("c/1"))
+
+    assert placed is b
+    assert waits is NotPlaced.NO_CREDIT
+    assert nobodys is NotPlaced.NO_MEMBER
+
+
+def test_a_message_reaches_a_member_only_that_may_have_it() -> None:
+    members = Members()
+    a = join(members, "a", prefix="a/")
+    b = join(members, "b", prefix="b/")
+
+    assert members.seat_at("poll://any@w", about="a/1") is a
+    assert members.seat_at("poll://any@w", about="b/1") is b
+    assert members.seat_at("poll://any@w/a", about="b/1") is b
+    assert members.seat_at("poll://uni@w/a", about="b/1") is None
+    assert members.seat_at("poll://any@w", about="c/1") is None
+
+
+def test_a_pid_is_not_taken_from_a_member_that_may_have_other_ids() -> None:
+    members = Members()
+    a = join(members, "a", prefix="a/")
+
+    with pytest.raises(BadMember) as caught:
+        join(members, "a", prefix="b/", instance="other")
+    with pytest.raises(BadMember):
+        join(members, "a", prefix="a/b", instance="other")
+
+    assert caught.value.code == "pid_taken"
+    assert members.is_seated("a", "i")
+    assert not a.inbox.was_replaced  # type: ignore[attr-defined]
+    join(members, "a", prefix="", instance="other")
+    assert members.is_seated("a", "other")
+
+
+def offered(members: Members, pid: str, **fields: object) -> Seat:
+    return join(members, pid, delivery_mode=DeliveryMode.OFFERED, **fields)
+
+
+def test_members_may_share_a_name_and_the_first_of_them_receives() -> None:
+    members = Members()
+    first, second = offered(members, "x", name="n"), offered(members, "y", name="n")
+
+    assert members.place(*work("t1", target="poll://uni@w/n")) is first
+    assert members.place(*work("t2", target="poll://any@w/n")) is second, "the first is full"
+    assert members.seat_at("poll://uni@w/n") is first
+    members.leave(first)
+    assert members.seat_at("poll://uni@w/n") is second
+    assert members.seat_at("poll://uni@w/x") is None, "its pid is no name of it"
+
+
+def test_a_name_belongs_to_its_group() -> None:
+    members = Members()
+    one = offered(members, "x", name="n", groups=("one",))
+    two = offered(members, "y", name="n", groups=("two",))
+
+    assert members.seat_at("poll://uni@one/n") is one
+    assert members.seat_at("poll://uni@two/n") is two
+
+
+def test_offers_for_anybody_are_drawn_by_chance_and_follow_nobody() -> None:
+    """Their credits come back with the message, and say nothing of their load."""
+    members = Members()
+    seats = [offered(members, pid, credits=10) for pid in "abc"]
+    drawn = set()
+    for index in range(200):
+        seat = members.place(*work("same" if index % 2 else f"t{index}"))
+        assert isinstance(seat, Seat)
+        drawn.add(seat.id)
+        members.give_back(seat, 1)
+
+    assert drawn == {seat.id for seat in seats}
+
+
+def test_what_is_for_http_addresses_goes_to_the_members_that_send_it_on() -> None:
+    members = Members()
+    join(members, "worker", credits=5)
+    pushes = offered(members, "gateway", groups=(HTTP_GROUP,), credits=1)
+
+    for scheme in ("http", "https"):
+        placed = members.place(*work(f"t-{scheme}", target=f"{scheme}://a.test/x"))
+        assert placed is pushes
+        members.give_back(pushes, 1)
+        assert members.seat_at(f"{scheme}://a.test/x") is pushes
+    assert members.addresses_of(pushes) == []
+    assert members.seat_at("poll://any@http:/gateway") is None, "no poll address names the group"

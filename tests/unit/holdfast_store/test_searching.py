@@ -6,7 +6,15 @@ import pytest
 
 from holdfast.core.limits import SEARCH_LIMIT_MAX, TAGS_MAX
 from holdfast.core.requests import Refusal
-from holdfast.core.search import PromisePage, PromiseSearch, Search, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    Search,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.observer import NullObserver
 from holdfast_store.searching import Searching
@@ -25,7 +33,9 @@ class Held(MemoryStorage):
         self.running = self.most = 0
         self.instants: list[int] = []
 
-    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+    async def search_promises(
+        self, search: PromiseSearch, *, now_ms: int, told: bool = False
+    ) -> PromisePage:
         self.instants.append(now_ms)
         self.running += 1
         self.most = max(self.most, self.running)
@@ -40,10 +50,17 @@ class Held(MemoryStorage):
 class Away(MemoryStorage):
     """A database that cannot be reached."""
 
-    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+    async def search_promises(
+        self, search: PromiseSearch, *, now_ms: int, told: bool = False
+    ) -> PromisePage:
         raise StorageUnavailable("nobody listens")
 
-    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+    async def search_tasks(
+        self, search: TaskSearch, *, now_ms: int, told: bool = False
+    ) -> TaskPage:
+        raise StorageUnavailable("nobody listens")
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
         raise StorageUnavailable("nobody listens")
 
 
@@ -63,10 +80,16 @@ def searching(storage: MemoryStorage, *, waiting_max: int = 9) -> tuple[Searchin
     return made, observer
 
 
-async def ask(listings: Searching, search: Search) -> PromisePage | TaskPage | Refusal:
-    if isinstance(search, PromiseSearch):
-        return await listings.promises(search)
-    return await listings.tasks(search)
+async def ask(
+    listings: Searching, search: Search
+) -> PromisePage | TaskPage | SchedulePage | Refusal:
+    match search:
+        case PromiseSearch():
+            return await listings.promises(search)
+        case TaskSearch():
+            return await listings.tasks(search)
+        case ScheduleSearch():
+            return await listings.schedules(search)
 
 
 async def test_one_listing_runs_at_a_time() -> None:
@@ -113,7 +136,7 @@ async def test_a_caller_that_gives_up_leaves_its_place() -> None:
     assert await listings.promises(PromiseSearch()) == PromisePage()
 
 
-@pytest.mark.parametrize("search", [PromiseSearch(), TaskSearch()])
+@pytest.mark.parametrize("search", [PromiseSearch(), TaskSearch(), ScheduleSearch()])
 async def test_a_database_that_is_away_is_a_refusal(search: Search) -> None:
     listings, observer = searching(Away())
 
@@ -134,6 +157,12 @@ async def test_a_database_that_is_away_is_a_refusal(search: Search) -> None:
         (PromiseSearch(tags={"\0": "a"}), "invalid_text", "tags must not contain NUL"),
         (PromiseSearch(tags={"a": "\ud800"}), "invalid_text", "tags must be valid Unicode"),
         (TaskSearch(cursor="\ud800"), "invalid_text", "cursor must be valid Unicode"),
+        (
+            ScheduleSearch(limit=SEARCH_LIMIT_MAX + 1),
+            "out_of_range",
+            "limit must be from 1 to 1000, it is 1001",
+        ),
+        (ScheduleSearch(tags={"a": "\0"}), "invalid_text", "tags must not contain NUL"),
         (
             PromiseSearch(tags={str(n): "" for n in range(TAGS_MAX + 1)}),
             "too_many_tags",

@@ -52,6 +52,13 @@ def test_durations_fall_into_buckets_whose_bounds_belong_to_them(metrics: Metric
     assert f'{name}_count{{kind="promise.get"}} 1.0' in found
 
 
+def test_what_was_denied_is_counted_by_its_code(metrics: Metrics) -> None:
+    metrics.call_denied("token_missing")
+    metrics.call_denied("token_missing")
+
+    assert 'holdfast_store_calls_denied_total{code="token_missing"} 2.0' in lines(metrics)
+
+
 def test_operations_that_never_came_take_no_room(metrics: Metrics) -> None:
     assert not any("_duration_seconds_bucket{kind" in line for line in lines(metrics))
 

@@ -20,6 +20,8 @@ from holdfast.core.requests import (
 
 
 def _born_at_now_or_at_its_deadline(step: Step, promise: Promise) -> bool:
+    if step.kind is StepKind.FIRING:
+        return _born_at_its_planned_instant(step, promise)
     if promise.state is PromiseState.PENDING:
         return promise.created_at_ms == step.now_ms < promise.timeout_at_ms
     if _is_by_a_record(step) and promise.created_at_ms < promise.timeout_at_ms:
@@ -30,13 +32,23 @@ def _born_at_now_or_at_its_deadline(step: Step, promise: Promise) -> bool:
     )
 
 
+def _born_at_its_planned_instant(step: Step, promise: Promise) -> bool:
+    if promise.state is PromiseState.PENDING:
+        return promise.created_at_ms <= step.now_ms < promise.timeout_at_ms
+    return (
+        promise.created_at_ms <= promise.settled_at_ms == promise.timeout_at_ms <= step.now_ms
+        if promise.settled_at_ms is not None
+        else False
+    ) and promise.state is deadline_verdict(promise.tags)
+
+
 def _is_by_a_record(step: Step) -> bool:
     request = step.request
     return isinstance(request, TaskFence) and isinstance(request.action, PromiseRecord)
 
 
 def _born_by_a_create(step: Step, _: Promise) -> bool:
-    return step.is_by(PromiseCreate, TaskCreate, TaskFence)
+    return step.kind is StepKind.FIRING or step.is_by(PromiseCreate, TaskCreate, TaskFence)
 
 
 def _born_without_obligations(step: Step, promise: Promise) -> bool:
@@ -50,7 +62,7 @@ PROMISE_BIRTH_RULES: tuple[StepRule[Promise], ...] = (
         _born_at_now_or_at_its_deadline,
     ),
     StepRule("T5", "born without obligations", _born_without_obligations),
-    StepRule("T8", "only a create makes promises", _born_by_a_create),
+    StepRule("T8", "only a create or a schedule makes promises", _born_by_a_create),
 )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Self, TypeVar
 
 from holdfast.core.limits import INTEGER_MAX
-from holdfast.core.records import DELAY, Callback, Promise, Task, Unblock
+from holdfast.core.records import DELAY, Callback, Promise, Schedule, Task, Unblock
 
 Row = TypeVar("Row")
 Key = TypeVar("Key", bound=Hashable)
@@ -26,6 +26,7 @@ class State:
     """Pairs of promise id and address."""
     unblocks: Mapping[tuple[str, str], Unblock]
     """By promise id and address."""
+    schedules: Mapping[str, Schedule]
     waits: Mapping[str, Sequence[Callback]] = field(compare=False)
     """Callbacks by awaiter."""
     carriers: frozenset[str] = field(compare=False)
@@ -42,6 +43,7 @@ class State:
         callbacks: Iterable[Callback] = (),
         listeners: Iterable[tuple[str, str]] = (),
         unblocks: Iterable[Unblock] = (),
+        schedules: Iterable[Schedule] = (),
     ) -> Self:
         """Index the rows of a store; of rows with the same key the last is kept."""
         repeated: list[str] = []
@@ -56,6 +58,7 @@ class State:
             callbacks=by_pair,
             listeners=frozenset(listening),
             unblocks=_index("unblock", unblocks, lambda u: (u.promise_id, u.address), repeated),
+            schedules=_index("schedule", schedules, lambda s: s.id, repeated),
             waits=waits,
             carriers=frozenset([i for i, _ in by_pair] + [i for i, _ in listening]),
             repeated=tuple(repeated),

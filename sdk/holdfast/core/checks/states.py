@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from holdfast.core.checks.snapshot import State, delay_of
+from holdfast.core.cron import flaw_of_cron, flaw_of_time_zone
 from holdfast.core.ids import is_absolute_uri
 from holdfast.core.limits import INTEGER_MAX, saturate
 from holdfast.core.profile import AwaitInternal, Profile
 from holdfast.core.records import (
     EMPTY,
+    TARGET,
+    TIMER,
     Callback,
     Promise,
     PromiseState,
+    Schedule,
     Task,
     TaskState,
     Unblock,
@@ -333,4 +337,29 @@ def _unblock_is_not_from_the_future(scene: Scene, unblock: Unblock) -> bool:
 UNBLOCK_RULES: tuple[StateRule[Unblock], ...] = (
     StateRule("I18", "an unblock tells of a settled promise", _unblock_carries_a_settlement),
     StateRule("I9", "nothing is dated after now", _unblock_is_not_from_the_future),
+)
+
+
+def _schedule_is_not_a_timer_with_a_target(_: Scene, schedule: Schedule) -> bool:
+    tags = schedule.promise_tags
+    return not (TARGET in tags and tags.get(TIMER) == "true")
+
+
+def _schedule_runs_forward(_: Scene, schedule: Schedule) -> bool:
+    created_at_ms, last_ms = schedule.created_at_ms, schedule.last_run_at_ms
+    if last_ms is None:
+        return created_at_ms <= schedule.next_run_at_ms
+    return created_at_ms <= last_ms < schedule.next_run_at_ms
+
+
+def _schedule_means_something(_: Scene, schedule: Schedule) -> bool:
+    return flaw_of_cron(schedule.cron) is None and flaw_of_time_zone(schedule.time_zone) is None
+
+
+SCHEDULE_RULES: tuple[StateRule[Schedule], ...] = (
+    StateRule("I7", "never both timer and targeted", _schedule_is_not_a_timer_with_a_target),
+    StateRule(
+        "I20", "created at most at the last run, that before the next", _schedule_runs_forward
+    ),
+    StateRule("H10", "the expression and the time zone can be read", _schedule_means_something),
 )

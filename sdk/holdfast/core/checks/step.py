@@ -20,6 +20,8 @@ class StepKind(StrEnum):
     """A client, or the store on behalf of a connected member (T8)."""
     INTERNAL = "internal"
     """The store by itself: deadlines, dispatch, lost leases."""
+    FIRING = "firing"
+    """The store by itself: schedules."""
     DELIVERY = "delivery"
     """Messages left the outbox."""
     RETENTION = "retention"

@@ -54,7 +54,7 @@ LastEventId = Annotated[
         HTTPStatus.NO_CONTENT: ResponseSpec(
             None, description="`Last-Event-ID` is that of the end: do not connect again."
         ),
-        **problems(400, 404, 500, 503),
+        **problems(400, 401, 403, 404, 500, 503),
     },
 )
 async def workflow_events(

@@ -63,22 +63,25 @@ _MEMBER: Final = MemberBody("worker-0", ["workers"], 7, 1, connected_at_ms=CREAT
     "/",
     summary="List groups and their work",
     operation_class=operation(answers={200: GroupListBody([_GROUP])}),
-    responses=problems(500, 501, 503),
+    responses=problems(401, 403, 500, 501, 503),
 )
 async def list_groups(gateway: NamedDependency[Gateway]) -> GroupListBody:
     """Tell how much work waits for each, at most a second ago."""
-    return GroupListBody(groups=[_group(each) for each in await _asked(gateway).get_queues()])
+    async with gateway.in_time():
+        queues = await _asked(gateway).get_queues()
+    return GroupListBody(groups=[_group(each) for each in queues])
 
 
 @get(
     "/{group:str}",
     summary="Tell of one group",
     operation_class=operation(answers={200: _GROUP}),
-    responses=problems(400, 500, 501, 503),
+    responses=problems(400, 401, 403, 500, 501, 503),
 )
 async def get_group(group: FromPath[str], gateway: NamedDependency[Gateway]) -> GroupBody:
     """Tell how much work waits for it; one that nobody knows has none."""
-    [queue] = await _asked(gateway).get_queues([id_from_path(group)])
+    async with gateway.in_time():
+        [queue] = await _asked(gateway).get_queues([id_from_path(group)])
     return _group(queue)
 
 
@@ -86,12 +89,13 @@ async def get_group(group: FromPath[str], gateway: NamedDependency[Gateway]) -> 
     "/{group:str}/members",
     summary="List the members of a group",
     operation_class=operation(answers={200: MemberListBody([_MEMBER])}),
-    responses=problems(400, 500, 501, 503),
+    responses=problems(400, 401, 403, 500, 501, 503),
 )
 async def list_members(group: FromPath[str], gateway: NamedDependency[Gateway]) -> MemberListBody:
     """Tell who is connected."""
     wanted = id_from_path(group)
-    members = await _asked(gateway).list_members()
+    async with gateway.in_time():
+        members = await _asked(gateway).list_members()
     return MemberListBody(members=[_member(each) for each in members if wanted in each.groups])
 
 

@@ -6,7 +6,11 @@ from typing import Annotated, Final, get_args
 from litestar.openapi.spec import OpenAPIType
 from litestar.params import QueryParameter
 
-from holdfast.core.limits import SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX
+from holdfast.core.limits import (
+    SCHEDULE_SEARCH_LIMIT_DEFAULT,
+    SEARCH_LIMIT_DEFAULT,
+    SEARCH_LIMIT_MAX,
+)
 from holdfast_gateway.errors import Problem
 from holdfast_gateway.records import PromiseStateName, TaskStateName
 
@@ -22,6 +26,22 @@ Limit = Annotated[
             "minimum": 1,
             "maximum": SEARCH_LIMIT_MAX,
             "default": SEARCH_LIMIT_DEFAULT,
+        },
+    ),
+]
+ScheduleLimit = Annotated[
+    str | None,
+    QueryParameter(
+        name="limit",
+        description=f"Records on the page, 1 to {SEARCH_LIMIT_MAX};"
+        f" {SCHEDULE_SEARCH_LIMIT_DEFAULT} unless given. Fewer come where their payloads are"
+        " large.",
+        required=False,
+        schema_extra={
+            "type": OpenAPIType.INTEGER,
+            "minimum": 1,
+            "maximum": SEARCH_LIMIT_MAX,
+            "default": SCHEDULE_SEARCH_LIMIT_DEFAULT,
         },
     ),
 ]
@@ -52,10 +72,10 @@ TaskState = Annotated[
 _DIGITS_MAX: Final = 9
 
 
-def parse_limit(text: str | None) -> int:
+def parse_limit(text: str | None, *, default: int = SEARCH_LIMIT_DEFAULT) -> int:
     """Read a limit; raise Problem naming what it may be."""
     if text is None:
-        return SEARCH_LIMIT_DEFAULT
+        return default
     if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX:
         limit = int(text)
         if 1 <= limit <= SEARCH_LIMIT_MAX:

@@ -80,7 +80,7 @@ class Settlement(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         HTTPStatus.OK: ResponseSpec(
             PromiseBody, description="The promise exists already.", generate_examples=False
         ),
-        **problems(400, 413, 415, 500, 503),
+        **problems(400, 401, 403, 413, 415, 500, 503),
     },
 )
 async def create_promise(
@@ -109,7 +109,7 @@ async def create_promise(
     "/",
     summary="List promises",
     operation_class=operation(answers={200: PromisePageBody([PENDING], cursor="Z2F0ZS8x")}),
-    responses=problems(400, 500, 501, 503),
+    responses=problems(400, 401, 403, 500, 501, 503),
 )
 async def list_promises(
     request: AnyRequest,
@@ -120,13 +120,14 @@ async def list_promises(
     cursor: Cursor = None,
 ) -> PromisePageBody:
     """List those that match all filters, in the byte order of their ids."""
-    page = await gateway.resonate.promises.search(
-        state=in_state,
-        tags=parse_tags(request.query_params.getall("tag", [])),
-        limit=parse_limit(limit),
-        cursor=cursor,
-        raw=True,
-    )
+    async with gateway.in_time():
+        page = await gateway.resonate.promises.search(
+            state=in_state,
+            tags=parse_tags(request.query_params.getall("tag", [])),
+            limit=parse_limit(limit),
+            cursor=cursor,
+            raw=True,
+        )
     found = [promise_body(promise) for promise in page.promises]
     return PromisePageBody(promises=found, cursor=cursor_of(page.cursor))
 
@@ -136,7 +137,7 @@ async def list_promises(
     summary="Read a promise",
     description=_READ,
     operation_class=operation(answers={200: [PENDING, RESOLVED]}),
-    responses=problems(400, 404, 500, 503),
+    responses=problems(400, 401, 403, 404, 500, 503),
 )
 async def get_promise(
     request: AnyRequest,
@@ -153,7 +154,7 @@ _SETTLE: Final = (
     "One that is settled already is answered as it is: its state tells who came first, and the same"
     " request may be sent again. Without a body the value is absent. "
 ) + _READ
-_PROBLEMS: Final = problems(400, 404, 413, 415, 500, 503)
+_PROBLEMS: Final = problems(400, 401, 403, 404, 413, 415, 500, 503)
 
 
 @post(

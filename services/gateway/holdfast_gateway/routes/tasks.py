@@ -36,7 +36,7 @@ class Halt(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     "/",
     summary="List tasks",
     operation_class=operation(answers={200: TaskPageBody([TASK], cursor="Zm9vLzE")}),
-    responses=problems(400, 500, 501, 503),
+    responses=problems(400, 401, 403, 500, 501, 503),
 )
 async def list_tasks(
     gateway: NamedDependency[Gateway],
@@ -45,9 +45,10 @@ async def list_tasks(
     cursor: Cursor = None,
 ) -> TaskPageBody:
     """List those in a state, or all, in the byte order of their ids."""
-    page = await gateway.resonate.tasks.search(
-        state=in_state, limit=parse_limit(limit), cursor=cursor
-    )
+    async with gateway.in_time():
+        page = await gateway.resonate.tasks.search(
+            state=in_state, limit=parse_limit(limit), cursor=cursor
+        )
     found = [task_body(task) for task in page.tasks]
     return TaskPageBody(tasks=found, cursor=cursor_of(page.cursor))
 
@@ -57,7 +58,7 @@ async def list_tasks(
     summary="Read a task",
     description=_READ,
     operation_class=operation(answers={200: TASK}),
-    responses=problems(400, 404, 500, 503),
+    responses=problems(400, 401, 403, 404, 500, 503),
 )
 async def get_task(
     request: AnyRequest,
@@ -78,7 +79,7 @@ async def get_task(
     operation_class=operation(
         Halt, examples=[{"reason": "It waits for a correction."}], is_required=False
     ),
-    responses=problems(400, 404, 409, 413, 415, 500, 503),
+    responses=problems(400, 401, 403, 404, 409, 413, 415, 500, 503),
 )
 async def halt_task(
     request: AnyRequest,
@@ -98,7 +99,7 @@ async def halt_task(
     summary="Continue a halted task",
     description=_READ,
     operation_class=operation(),
-    responses=problems(400, 404, 409, 500, 503),
+    responses=problems(400, 401, 403, 404, 409, 500, 503),
 )
 async def continue_task(
     request: AnyRequest,

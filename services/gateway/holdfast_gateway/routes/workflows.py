@@ -81,7 +81,7 @@ class StartedBody(msgspec.Struct, rename="camel"):
         HTTPStatus.OK: ResponseSpec(
             PromiseBody, description="The workflow has ended.", generate_examples=False
         ),
-        **problems(400, 409, 413, 415, 500, 503),
+        **problems(400, 401, 403, 409, 413, 415, 500, 503),
     },
 )
 async def start_workflow(
@@ -98,7 +98,7 @@ async def start_workflow(
     new = NewWorkflow() if body is None else convert(body, NewWorkflow)
     workflow_id = _id_for(function, new.id, idempotency_key)
     options = gateway.resonate.options(
-        target=_address_of(new.target),
+        target=address_of(new.target),
         timeout=None if new.timeout_ms is None else new.timeout_ms / 1000,
         delay=None if new.delay_ms is None else new.delay_ms / 1000,
         on_conflict="raise",
@@ -120,7 +120,7 @@ async def start_workflow(
     description="Its promise, `pending` until it ends. The id is percent-encoded; one with a slash"
     " may also be given as `-` and `?id=`. An id that belongs to another function is not found.",
     operation_class=operation(answers={200: CALL}),
-    responses=problems(400, 404, 500, 503),
+    responses=problems(400, 401, 403, 404, 500, 503),
 )
 async def workflow_status(
     request: AnyRequest,
@@ -189,7 +189,8 @@ def _id_for(function: str, workflow_id: str | None, key: str | None) -> str:
     return str(uuid.uuid5(KEYS, f"{function}/{key}"))
 
 
-def _address_of(target: str | None) -> str:
+def address_of(target: str | None) -> str:
+    """Return the address of a worker group; one that is an address already stays as it is."""
     if target is None:
         return WORKERS
     return target if ":" in target else f"poll://any@{quote(target, safe='')}"

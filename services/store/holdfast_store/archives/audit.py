@@ -73,8 +73,8 @@ class Audit:
             Kind.UNBLOCK, snapshot.unblocks(), lambda u: (u.promise_id, u.address)
         ):
             await self._judge_unblocks(unblocks)
-        async for _ in self._records(Kind.SCHEDULE, snapshot.schedules(), lambda s: s.id):
-            pass  # no rule looks at them; what cannot be read has been noted
+        async for schedules in self._records(Kind.SCHEDULE, snapshot.schedules(), lambda s: s.id):
+            self._note(self._check(_state(), schedules=schedules))
 
     async def _records(
         self, kind: Kind, chunks: AsyncIterator[Chunk[R]], key_of: Callable[[R], object]
@@ -160,6 +160,7 @@ def _state(
         callbacks={},
         listeners=frozenset(),
         unblocks={},
+        schedules={},
         waits=by_awaiter,
         carriers=carriers,
         repeated=(),

@@ -18,13 +18,14 @@ from holdfast.core.records import (
     Callback,
     Promise,
     PromiseState,
+    Schedule,
     Task,
     TaskState,
     Unblock,
     Value,
     WaitMode,
 )
-from holdfast_store.archives.port import Kind, Listener, Record, Schedule
+from holdfast_store.archives.port import Kind, Listener, Record
 
 FORMAT: Final = 1
 

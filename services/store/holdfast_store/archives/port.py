@@ -4,14 +4,14 @@ Beside the engine's port, because nothing here is a batch: a snapshot is read ne
 store and never waits for it, and only an empty database is filled.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, Protocol, TypeVar
 
 from holdfast.core.checks.snapshot import Violation
-from holdfast.core.records import Callback, Promise, Task, Unblock, Value
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
 from holdfast_store.storage import StorageError
 
 R_co = TypeVar("R_co", covariant=True)
@@ -36,23 +36,6 @@ class Listener:
     address: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """A schedule as it is stored; no rule looks at one yet."""
-
-    id: str
-    cron: str
-    promise_id: str
-    promise_timeout_ms: int
-    promise_param: Value
-    promise_tags: Mapping[str, str]
-    created_at_ms: int
-    next_run_at_ms: int
-    last_run_at_ms: int | None
-    paused: bool
-    time_zone: str
-
-
 Record = Promise | Task | Callback | Listener | Unblock | Schedule
 
 UNREADABLE = "D1"
@@ -71,20 +54,12 @@ class Chunk(Generic[R_co]):
     flaws: Sequence[Violation] = ()
 
 
-class Snapshot(Protocol):
+class Records(Protocol):
     """Everything that was stored at one instant; what is written later is not seen.
 
     Records come in chunks of a bounded number of rows and bytes, in the order of their keys. One
     reader at a time: a chunk is read to its end before something else is asked.
     """
-
-    @property
-    def revision(self) -> str:
-        """Name the newest migration that ran."""
-
-    @property
-    def now_ms(self) -> int:
-        """Tell an instant behind the snapshot, by the clock that its stores answer by."""
 
     def promises(self, *, payloads: bool) -> AsyncIterator[Chunk[Promise]]:
         """Read every promise.
@@ -107,6 +82,18 @@ class Snapshot(Protocol):
 
     def schedules(self) -> AsyncIterator[Chunk[Schedule]]:
         """Read every schedule."""
+
+
+class Snapshot(Records, Protocol):
+    """The same of a database, and what can be asked about it."""
+
+    @property
+    def revision(self) -> str:
+        """Name the newest migration that ran."""
+
+    @property
+    def now_ms(self) -> int:
+        """Tell an instant behind the snapshot, by the clock that its stores answer by."""
 
     async def find_promises(self, ids: Collection[str]) -> Sequence[Promise]:
         """Read these promises without payloads; what is absent or unreadable is left out."""

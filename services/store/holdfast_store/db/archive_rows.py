@@ -10,17 +10,17 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from holdfast.core.checks.snapshot import Violation
-from holdfast.core.records import Callback, Promise, Task, Unblock
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
 from holdfast_store.archives.port import (
     CONTRADICTED,
     UNREADABLE,
     Chunk,
     Listener,
     Record,
-    Schedule,
 )
 from holdfast_store.db import rows, tables
 from holdfast_store.db.rows import Row
+from holdfast_store.db.schedule_rows import SCHEDULE
 
 R = TypeVar("R")
 
@@ -29,7 +29,6 @@ TASK = rows.TASK_ROW
 CALLBACK = ("awaited", "awaiter", "wait_version")
 LISTENER = ("promise_id", "address")
 UNBLOCK = ("address", "promise_id", "enqueued_at_ms")
-SCHEDULE = tuple(column.name for column in tables.schedules.columns)
 
 
 class _Unreadable(Exception):
@@ -111,7 +110,7 @@ CALLBACKS: Shape[Callback] = Shape(tables.callbacks, CALLBACK)
 LISTENERS: Shape[Listener] = Shape(tables.listeners, LISTENER)
 UNBLOCKS: Shape[Unblock] = Shape(tables.outbox, UNBLOCK)
 SCHEDULES: Shape[Schedule] = Shape(
-    tables.schedules, SCHEDULE, derived=lambda schedule: (due_at_ms(schedule),)
+    tables.schedules, SCHEDULE, derived=lambda schedule: (schedule.due_at_ms,)
 )
 
 
@@ -147,24 +146,6 @@ def unblock_of(row: Row) -> Unblock:
     return Unblock(promise_id=promise_id, address=address, enqueued_at_ms=enqueued_at_ms)
 
 
-def schedule_of(row: Row) -> Schedule:
-    """Read a schedule."""
-    cells: dict[str, Any] = dict(zip(SCHEDULE, row, strict=True))
-    return Schedule(
-        id=cells["id"],
-        cron=cells["cron"],
-        promise_id=cells["promise_id"],
-        promise_timeout_ms=cells["promise_timeout_ms"],
-        promise_param=rows.value_of(cells["promise_param_data"], cells["promise_param_headers"]),
-        promise_tags=rows.texts_of(cells["promise_tags"]),
-        created_at_ms=cells["created_at_ms"],
-        next_run_at_ms=cells["next_run_at_ms"],
-        last_run_at_ms=cells["last_run_at_ms"],
-        paused=bool(cells["paused"]),
-        time_zone=cells["time_zone"],
-    )
-
-
 # Records to rows
 
 
@@ -187,28 +168,3 @@ def listener_inserted(listener: Listener) -> Row:
 def unblock_inserted(unblock: Unblock) -> Row:
     """Answer the values of `UNBLOCK`."""
     return (unblock.address, unblock.promise_id, unblock.enqueued_at_ms)
-
-
-def schedule_inserted(schedule: Schedule) -> Row:
-    """Answer the values of `SCHEDULE`."""
-    cells = {
-        "id": schedule.id,
-        "cron": schedule.cron,
-        "promise_id": schedule.promise_id,
-        "promise_timeout_ms": schedule.promise_timeout_ms,
-        "promise_param_data": schedule.promise_param.data,
-        "promise_param_headers": rows.headers_text(schedule.promise_param),
-        "promise_tags": rows.json_text(schedule.promise_tags),
-        "created_at_ms": schedule.created_at_ms,
-        "next_run_at_ms": schedule.next_run_at_ms,
-        "last_run_at_ms": schedule.last_run_at_ms,
-        "paused": 1 if schedule.paused else 0,
-        "time_zone": schedule.time_zone,
-        "due_at_ms": due_at_ms(schedule),
-    }
-    return tuple(cells[name] for name in SCHEDULE)
-
-
-def due_at_ms(schedule: Schedule) -> int | None:
-    """Say when a schedule must be looked at: never while it is paused."""
-    return None if schedule.paused else schedule.next_run_at_ms

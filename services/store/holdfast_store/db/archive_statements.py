@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db.dialects import Dialect
+from holdfast_store.db.schedule_rows import SCHEDULE
 from holdfast_store.db.statements import NOTHING
 from holdfast_store.db.tables import (
     callbacks,
@@ -75,7 +76,7 @@ def build(dialect: Dialect) -> ArchiveStatements:
         callbacks=text(_whole(callbacks, archived.CALLBACK)),
         listeners=text(_whole(listeners, archived.LISTENER)),
         unblocks=text(_whole(outbox, archived.UNBLOCK)),
-        schedules=text(_whole(schedules, archived.SCHEDULE)),
+        schedules=text(_whole(schedules, SCHEDULE)),
         find_promises=text(
             _lean(_first_bytes() | _no_headers()).where(dialect.among(promises.c.id, "ids")), "ids"
         ),
@@ -94,7 +95,7 @@ def build(dialect: Dialect) -> ArchiveStatements:
         callback_insert=insert(callbacks, archived.CALLBACK),
         listener_insert=insert(listeners, archived.LISTENER),
         unblock_insert=insert(outbox, archived.UNBLOCK),
-        schedule_insert=insert(schedules, archived.SCHEDULE),
+        schedule_insert=insert(schedules, SCHEDULE),
         lost_resumes=text(_lost_resumes(), "limit"),
         any_row=text(_any_row()),
     )

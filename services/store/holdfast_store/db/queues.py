@@ -1,10 +1,11 @@
 """Reads outside of batches: what is due next, and how much work each group has."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.core.records import TaskState
+from holdfast.core.records import Schedule, TaskState
+from holdfast_store.db.searches import within
 from holdfast_store.db.session import Session
 from holdfast_store.db.statements import Statements
 from holdfast_store.storage import Armed, QueueCounts
@@ -24,6 +25,36 @@ def armed(session: Session, statements: Statements, *, limit: int) -> Armed:
         ],
         tasks=[(at_ms, key) for at_ms, key in session.fetch(statements.armed_tasks, (limit,))],
     )
+
+
+def next_schedule_at_ms(session: Session, statements: Statements) -> int | None:
+    """Answer when the next schedule is due."""
+    [(at_ms,)] = session.fetch(statements.next_schedule)
+    return None if at_ms is None else int(at_ms)
+
+
+def due_schedules(
+    session: Session,
+    statements: Statements,
+    *,
+    now_ms: int,
+    limit: int,
+    bytes_max: int,
+    skip: Collection[str],
+) -> list[Schedule]:
+    """Read so many schedules that are due, the earliest first."""
+    found = session.fetch(statements.due_schedules, (now_ms, limit + len(skip)))
+    ids = chosen(found, limit=limit, bytes_max=bytes_max, skip=skip)
+    by_id = {each.id: each for each in session.schedules(ids)}
+    return [by_id[each] for each in ids if each in by_id]
+
+
+def chosen(
+    found: Iterable[Sequence[Any]], *, limit: int, bytes_max: int, skip: Collection[str]
+) -> list[str]:
+    """Choose, of ids and sizes of what is due, so many that are not to be skipped."""
+    wanted = [row for row in found if row[0] not in skip][:limit]
+    return within(wanted, bytes_max)
 
 
 def queued_groups(session: Session, statements: Statements) -> frozenset[str]:

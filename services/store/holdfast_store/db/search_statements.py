@@ -1,4 +1,4 @@
-"""Statements that list promises and tasks in the order of their ids.
+"""Statements that list promises, tasks and schedules in the order of their ids.
 
 A statement is put together for the filters that are given, so that each reads by the index that
 fits them: that of the tree, the branch or the parent, that of the states that few records have,
@@ -12,12 +12,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from holdfast.core.records import BRANCH, ORIGIN, PARENT, PromiseState, TaskState
-from holdfast.core.search import PromiseSearch, TaskSearch
-from holdfast_store.db import rows
+from holdfast.core.search import PromiseSearch, ScheduleSearch, TaskSearch
+from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.dialects import Dialect, IdText
 from holdfast_store.db.rows import json_text
 from holdfast_store.db.statements import NOTHING
-from holdfast_store.db.tables import is_open, is_uncommon, promises, tasks
+from holdfast_store.db.tables import is_open, is_uncommon, promises, schedules, tasks
 
 _BY_DEADLINE: Final = (PromiseState.RESOLVED, PromiseState.REJECTED_TIMEDOUT)
 """What a pending promise may read as once its deadline has passed."""
@@ -74,6 +74,15 @@ class SearchStatements:
         values = {"behind": search.behind, "limit": search.limit + 1, "now_ms": now_ms}
         return self._question(search.state, values)
 
+    def schedules(self, search: ScheduleSearch) -> Question:
+        """Find id and size of the schedules of a page, and of one more if there is one."""
+        kind = ("schedules", len(search.tags))
+        if kind not in self._made:
+            self._made[kind] = self._dialect.compile(self._schedules(len(search.tags)))
+        texts = (_tag_text(name, text) for name, text in search.tags.items())
+        values: dict[str, object] = {"behind": search.behind, "limit": search.limit + 1}
+        return self._question(kind, values | {f"tag_{i}": text for i, text in enumerate(texts)})
+
     def _question(self, kind: object, values: dict[str, object]) -> Question:
         text, names = self._made[kind]
         return Question(text, tuple(values[name] for name in names))
@@ -84,7 +93,7 @@ class SearchStatements:
         self, key: str | None, state: PromiseState | None, tag_texts: int
     ) -> sa.Select[Any]:
         found = (promises.c.id, promises.c.counted_bytes)
-        has_tags = [self._has_tag(sa.bindparam(f"tag_{i}")) for i in range(tag_texts)]
+        has_tags = self._has_tags(promises.c.tags, tag_texts)
         if key is None:
             ways = _ways_by_state(state, self._is_timer())
         else:
@@ -96,16 +105,26 @@ class SearchStatements:
         return _merged([_way(found, promises, [*way, *has_tags]) for way in ways])
 
     def _is_timer(self) -> sa.ColumnElement[bool]:
-        return self._has_tag(sa.literal_column(f"'{_TIMER_TEXT}'"))
+        return self._has_tag(promises.c.tags, sa.literal_column(f"'{_TIMER_TEXT}'"))
 
-    def _has_tag(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    def _has_tags(self, tags: sa.Column[Any], count: int) -> list[sa.ColumnElement[bool]]:
+        return [self._has_tag(tags, sa.bindparam(f"tag_{i}")) for i in range(count)]
+
+    def _has_tag(self, tags: sa.Column[Any], text: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
         """Whether the tags have a pair, by their text: a comma goes before each pair but the first.
 
         Quotation marks inside of texts have a backslash before them, so that nothing else looks
         like a comma and a pair.
         """
-        pairs = sa.literal_column("','").op("||")(sa.func.substr(promises.c.tags, _SECOND))
+        pairs = sa.literal_column("','").op("||")(sa.func.substr(tags, _SECOND))
         return self._dialect.contains(pairs, text)
+
+    # Schedules
+
+    def _schedules(self, tag_texts: int) -> sa.Select[Any]:
+        found = (schedules.c.id, schedule_rows.size())
+        has_tags = self._has_tags(schedules.c.promise_tags, tag_texts)
+        return _merged([_way(found, schedules, has_tags)])
 
     # Tasks
 

@@ -8,12 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from holdfast.core.limits import SEARCH_BYTES_MAX
-from holdfast.core.records import Promise, PromiseState
+from holdfast.core.records import Promise, PromiseState, Schedule
 from holdfast.core.search import (
     PromisePage,
     PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
     TaskPage,
     TaskSearch,
+    is_schedule_shown,
     promise_shown,
     task_shown,
 )
@@ -78,3 +81,20 @@ def task_page(
             shown.append(seen)
     cursor = found[search.limit - 1][0] if len(found) > search.limit else None
     return TaskPage(tasks=tuple(shown), cursor=cursor)
+
+
+def schedule_page(
+    search: ScheduleSearch, ids: Sequence[str], records: Iterable[Schedule], *, more: bool
+) -> SchedulePage:
+    """Make a page of schedules that were found under these ids, in their order."""
+    by_id = {each.id: each for each in records}
+    there = (by_id[each] for each in ids if each in by_id)
+    return SchedulePage(
+        schedules=tuple(each for each in there if is_schedule_shown(search, each)),
+        cursor=ids[-1] if more else None,
+    )
+
+
+def within(found: Sequence[Sequence[Any]], bytes_max: int) -> list[str]:
+    """Choose from ids and sizes those that are read together, one in any case."""
+    return [row[0] for row in found[: first_within([row[1] for row in found], bytes_max)]]

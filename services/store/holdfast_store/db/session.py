@@ -6,9 +6,9 @@ It speaks the DB-API through `Statements`; what an error means is decided by its
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
-from holdfast.core.records import Callback, Preload, Promise, Task
+from holdfast.core.records import Callback, Preload, Promise, Schedule, Task
 from holdfast.core.working_set import Changes, WorkingSet
-from holdfast_store.db import rows
+from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.revisions import History
 from holdfast_store.db.rows import Row, json_text
 from holdfast_store.db.statements import Statements
@@ -63,7 +63,10 @@ class Session:
     # Loading
 
     def load(self, plan: Plan, *, now_ms: int) -> Loaded:
-        """Load what a plan names: always the same four statements, after those that find ids."""
+        """Load what a plan names: always the same four statements, after those that find ids.
+
+        Schedules take one more, where there are any in the plan.
+        """
         statements = self._statements
         ids = set(plan.ids)
         if plan.pids:
@@ -83,7 +86,7 @@ class Session:
         turns = self._turns(plan) if plan.turns else []
         ids.update(turn.id for turn in turns if turn.id is not None)
         return Loaded(
-            working_set=self._working_set(ids),
+            working_set=self._working_set(ids, [*plan.schedules, *plan.firing]),
             now_ms=now_ms,
             due_promises=due_promises,
             due_tasks=due_tasks,
@@ -117,7 +120,14 @@ class Session:
         found = self.fetch(self._statements.queued_turns, (rows.turns_text(plan.turns),))
         return [Turn(group=group, tree=tree, id=task_id) for group, tree, task_id in found]
 
-    def _working_set(self, ids: set[str]) -> WorkingSet:
+    def schedules(self, ids: Sequence[str]) -> list[Schedule]:
+        """Read the schedules with these ids; with none, do nothing."""
+        if not ids:
+            return []
+        found = self.fetch(self._statements.schedules, (_list(ids),))
+        return [schedule_rows.schedule_of(row) for row in found]
+
+    def _working_set(self, ids: set[str], schedule_ids: Sequence[str]) -> WorkingSet:
         statements = self._statements
         of_ids = _list(ids)
         callbacks = [
@@ -149,6 +159,7 @@ class Session:
             tasks=tasks,
             callbacks=callbacks,
             listeners=self.fetch(statements.listeners, (of_ids,)),
+            schedules=self.schedules(schedule_ids),
         )
 
     def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
@@ -162,12 +173,16 @@ class Session:
     # Saving
 
     def insert(self, changes: Changes) -> None:
-        """Write the promises and tasks that the batch found absent."""
+        """Write the promises, tasks and schedules that the batch found absent."""
         statements = self._statements
         self.run_each(
             statements.promise_insert, [rows.promise_inserted(p) for p in changes.promises_created]
         )
         self.run_each(statements.task_insert, rows.tasks_inserted(changes))
+        self.run_each(
+            statements.schedule_insert,
+            [schedule_rows.schedule_inserted(s) for s in changes.schedules_created],
+        )
 
     def save(self, changes: Changes) -> None:
         """Write everything else; rows that others refer to come before those that refer."""
@@ -190,6 +205,11 @@ class Session:
             statements.unblock_save,
             [(u.address, u.promise_id, u.enqueued_at_ms) for u in changes.unblocks],
         )
+        run_each(
+            statements.schedule_update,
+            [schedule_rows.schedule_updated(s) for s in changes.schedules_updated],
+        )
+        run_each(statements.schedule_delete, [(key,) for key in changes.schedules_deleted])
 
     def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
         """Read the children of tasks, as far as the byte bound goes.

@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
-from holdfast.core.records import Callback, Promise, Task, Unblock
-from holdfast_store.archives.port import Chunk, Listener, Schedule
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
+from holdfast_store.archives.port import Chunk, Listener
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db.archive_statements import ArchiveStatements
+from holdfast_store.db.schedule_rows import schedule_of
 from holdfast_store.db.statements import Statements
 
 
@@ -59,7 +60,7 @@ class SnapshotReader(ABC):
     async def schedules(self) -> AsyncIterator[Chunk[Schedule]]:
         """Read every schedule."""
         async for found in self._chunks(self._statements.schedules):
-            yield archived.SCHEDULES.chunk(found, archived.schedule_of)
+            yield archived.SCHEDULES.chunk(found, schedule_of)
 
     # What is named
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from holdfast_store.db import rows
+from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.dialects import Dialect, IdText
 from holdfast_store.db.tables import (
     callbacks,
@@ -20,6 +20,7 @@ from holdfast_store.db.tables import (
     outbox,
     promises,
     resumes,
+    schedules,
     schema_floors,
     schema_revisions,
     tasks,
@@ -76,6 +77,8 @@ class Statements:
     """limit → instant and id of so many, earliest first."""
     queued_groups: str
     """→ groups with queued tasks."""
+    unblock_addresses: str
+    """addresses that it lies behind, and before; limit → addresses of messages, in order."""
     lease_holders: str
     """→ pid and instance of each process start that holds a lease."""
     queue_states: str
@@ -88,6 +91,16 @@ class Statements:
     """address, promise id →"""
     unblocks_drop: str
     """before_ms →"""
+    schedules: str
+    """ids → schedules."""
+    schedule_insert: str
+    schedule_update: str
+    schedule_delete: str
+    """id →"""
+    next_schedule: str
+    """→ the earliest instant at which a schedule is due."""
+    due_schedules: str
+    """now_ms, limit → id and size of so many, earliest due first."""
     tables_named: str
     """name → how many tables have it."""
     revisions: str
@@ -179,6 +192,18 @@ def build(dialect: Dialect) -> Statements:
         armed_promises=text(_armed(promises, promises.c.armed_at_ms), "limit"),
         armed_tasks=text(_armed(tasks, tasks.c.due_at_ms), "limit"),
         queued_groups=text(_queued_groups()),
+        unblock_addresses=text(
+            sa.select(outbox.c.address)
+            .where(
+                outbox.c.address > sa.bindparam("behind"),
+                outbox.c.address < sa.bindparam("before"),
+            )
+            .group_by(outbox.c.address)
+            .order_by(outbox.c.address)
+            .limit(sa.bindparam("limit"))
+            .offset(NOTHING),
+            *("behind", "before", "limit"),
+        ),
         lease_holders=text(
             sa.select(tasks.c.pid, tasks.c.instance)
             .where(is_leased, tasks.c.instance.is_not(None))
@@ -203,6 +228,24 @@ def build(dialect: Dialect) -> Statements:
         unblocks_drop=text(
             sa.delete(outbox).where(outbox.c.enqueued_at_ms < sa.bindparam("before_ms")),
             "before_ms",
+        ),
+        schedules=text(
+            sa.select(*schedule_rows.columns()).where(dialect.among(schedules.c.id, "ids")), "ids"
+        ),
+        schedule_insert=text(
+            sa.insert(schedules), *schedule_rows.SCHEDULE, columns=schedule_rows.SCHEDULE
+        ),
+        schedule_update=text(
+            _update(schedules, schedule_rows.SCHEDULE_UPDATE),
+            *(*schedule_rows.SCHEDULE_UPDATE, "key"),
+        ),
+        schedule_delete=text(_delete(schedules, "id"), "id"),
+        next_schedule=text(
+            sa.select(sa.func.min(schedules.c.due_at_ms)).where(schedules.c.due_at_ms.is_not(None))
+        ),
+        due_schedules=text(
+            _due(schedules, schedules.c.due_at_ms).add_columns(schedule_rows.size()),
+            *("now_ms", "limit"),
         ),
         tables_named=text(dialect.tables_named("name"), "name"),
         revisions=text(
@@ -400,6 +443,11 @@ def _next_due() -> sa.Select[Any]:
         sa.select(sa.func.min(tasks.c.due_at_ms)).where(tasks.c.due_at_ms.is_not(None)),
     ).subquery("instants")
     return sa.select(sa.func.min(instants.c.at_ms))
+
+
+def addresses_of_scheme(scheme: str, *, behind: str) -> tuple[str, str]:
+    """Answer between which texts the addresses of a scheme lie that are behind one of them."""
+    return max(behind, f"{scheme}:"), f"{scheme};"  # a semicolon comes right behind a colon
 
 
 def _queued_groups() -> sa.Select[Any]:

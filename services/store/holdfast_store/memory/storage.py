@@ -9,6 +9,7 @@ import contextlib
 from bisect import insort
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from heapq import nsmallest
 from typing import TypeVar
 
 from holdfast.core.records import (
@@ -18,12 +19,15 @@ from holdfast.core.records import (
     Preload,
     Promise,
     PromiseState,
+    Schedule,
     Task,
     TaskState,
 )
 from holdfast.core.search import (
     PromisePage,
     PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
     TaskPage,
     TaskSearch,
 )
@@ -31,6 +35,8 @@ from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.agenda import Agenda
 from holdfast_store.memory import searches as memory_searches
 from holdfast_store.memory.queue import MemoryQueue
+from holdfast_store.memory.schedules import MemorySchedules
+from holdfast_store.memory.snapshot import MemorySnapshot
 from holdfast_store.memory.trees import Asked, MemoryTrees
 from holdfast_store.preloads import counted_bytes, first_within, fitting, rows_max
 from holdfast_store.storage import (
@@ -88,6 +94,11 @@ class MemoryStorage:
         """List groups with waiting execute messages."""
         return frozenset(self._rows.queued)
 
+    async def unblock_addresses(self, scheme: str, *, behind: str, limit: int) -> Sequence[str]:
+        """List addresses of a scheme that messages about settled promises wait for, in order."""
+        of_scheme = (a for a in self._rows.outbox if a.startswith(f"{scheme}:") and a > behind)
+        return nsmallest(limit, of_scheme)
+
     async def lease_holders(self) -> frozenset[tuple[str, str]]:
         """List the process starts, as pid and instance, that hold leases now."""
         return self._rows.lease_holders()
@@ -96,14 +107,40 @@ class MemoryStorage:
         """Count work per group, in the order of their names."""
         return self._rows.queue_counts(now_ms)
 
-    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+    async def search_promises(
+        self,
+        search: PromiseSearch,
+        *,
+        now_ms: int,
+        told: bool = False,  # noqa: ARG002 - nothing here has a clock of its own
+    ) -> PromisePage:
         """List promises, as they read now."""
         return memory_searches.promises(self._rows.promises, search, now_ms=now_ms)
 
-    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+    async def search_tasks(
+        self,
+        search: TaskSearch,
+        *,
+        now_ms: int,
+        told: bool = False,  # noqa: ARG002 - nothing here has a clock of its own
+    ) -> TaskPage:
         """List tasks, as they read now."""
         rows = self._rows
         return memory_searches.tasks(rows.tasks, rows.promises, search, now_ms=now_ms)
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules."""
+        return self._rows.schedules.search(search)
+
+    async def next_schedule_at_ms(self) -> int | None:
+        """Answer when the next schedule is due; `None` when none ever is."""
+        return self._rows.schedules.next_at_ms()
+
+    async def due_schedules(
+        self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
+    ) -> Sequence[Schedule]:
+        """Read so many schedules that are due, the earliest first."""
+        return self._rows.schedules.due(now_ms=now_ms, limit=limit, bytes_max=bytes_max, skip=skip)
 
     async def take_unblocks(
         self, addresses: Sequence[str], *, limit: int, bytes_max: int
@@ -138,6 +175,26 @@ class MemoryStorage:
         """Delete so many promises of trees that are over, in one transaction."""
         async with self._turn:
             return self._rows.prune(roots, before_ms=before_ms, behind=behind, limit=limit)
+
+    @contextlib.asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[MemorySnapshot]:
+        """Keep what is stored now, between two transactions."""
+        async with self._turn:
+            rows = self._rows
+            found = MemorySnapshot(
+                promises=rows.promises.values(),
+                tasks=rows.tasks.values(),
+                callbacks=rows.callbacks,
+                listeners=rows.listeners,
+                outbox=rows.outbox,
+                schedules=rows.schedules.all(),
+            )
+        yield found
+
+    async def reset(self) -> None:
+        """Delete every record."""
+        async with self._turn:
+            self._rows = _Rows()
 
     async def ping(self) -> None:
         """Answer."""
@@ -175,6 +232,7 @@ class _Rows:
         self.outbox: dict[str, dict[str, int]] = {}
         self.queued: dict[str, MemoryQueue] = {}
         self.trees = MemoryTrees()
+        self.schedules = MemorySchedules()
         self._deadlines = Agenda()
         self._due = Agenda()
         self._leased: dict[str, set[str]] = {}
@@ -200,7 +258,7 @@ class _Rows:
         turns = self._turns(plan.turns)
         ids.update(turn.id for turn in turns if turn.id is not None)
         return Loaded(
-            working_set=self._working_set(ids),
+            working_set=self._working_set(ids, [*plan.schedules, *plan.firing]),
             now_ms=now_ms,
             due_promises=due_promises,
             due_tasks=due_tasks,
@@ -226,7 +284,7 @@ class _Rows:
             for tree, task_id in self.queued[group].turns(turns[group])
         ]
 
-    def _working_set(self, ids: set[str]) -> WorkingSet:
+    def _working_set(self, ids: set[str], schedule_ids: Iterable[str]) -> WorkingSet:
         callbacks = [
             callback for awaited in ids for callback in self.callbacks.get(awaited, {}).values()
         ]
@@ -236,6 +294,7 @@ class _Rows:
             tasks=_present(self.tasks, everyone),
             callbacks=callbacks,
             listeners=[(key, address) for key in ids for address in self.listeners.get(key, ())],
+            schedules=self.schedules.present(schedule_ids),
         )
 
     def lease_holders(self) -> frozenset[tuple[str, str]]:
@@ -300,6 +359,7 @@ class _Rows:
         for task in changes.tasks_created:
             if task.id in self.tasks:
                 raise InsertConflict(f"task {task.id} exists already")
+        self.schedules.check(changes)
         try:
             for promise in (*changes.promises_created, *changes.promises_updated):
                 counted_bytes(promise)
@@ -326,6 +386,7 @@ class _Rows:
         for unblock in changes.unblocks:
             waiting = self.outbox.setdefault(unblock.address, {})
             waiting[unblock.promise_id] = unblock.enqueued_at_ms
+        self.schedules.save(changes)
 
     def _index_birth(self, promise: Promise) -> None:
         self.trees.born(promise)

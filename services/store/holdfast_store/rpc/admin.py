@@ -1,4 +1,4 @@
-"""What operators look at: queues and members."""
+"""What operators look at: queues and members; the operations of debug mode are beside it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,10 +9,12 @@ import grpc
 from holdfast.core.ids import flaw_of_text
 from holdfast.core.requests import Refusal
 from holdfast.v1 import admin_pb2 as pb
+from holdfast_store.debugging import Debug
 from holdfast_store.engine import Engine
+from holdfast_store.rpc.debugging import debug_handlers
 from holdfast_store.rpc.errors import Context, abort, unavailable
 from holdfast_store.rpc.standing import Standing
-from holdfast_store.rpc.unary import missing, service, unary
+from holdfast_store.rpc.unary import service, unary
 from holdfast_store.statistics import Queue
 from holdfast_store.storage import StorageError
 
@@ -23,11 +25,12 @@ INTERVAL_MS_MAX: Final = 60_000
 
 
 class Admin:
-    """Queue statistics and members; the debug operations come later."""
+    """Queue statistics and members, and in debug mode its operations."""
 
-    def __init__(self, engine: Engine, standing: Standing) -> None:
+    def __init__(self, engine: Engine, standing: Standing, debug: Debug | None = None) -> None:
         self._engine = engine
         self._standing = standing
+        self._debug = debug
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Serve the service."""
@@ -37,11 +40,7 @@ class Admin:
                 "GetQueues": unary(pb.AdminGetQueuesRequest, self.get_queues),
                 "WatchQueues": self._standing.watch(pb.AdminWatchQueuesRequest, self.watch_queues),
                 "ListMembers": unary(pb.AdminListMembersRequest, self.list_members),
-                "DebugStart": missing(pb.AdminDebugStartRequest, "debug.start"),
-                "DebugStop": missing(pb.AdminDebugStopRequest, "debug.stop"),
-                "DebugReset": missing(pb.AdminDebugResetRequest, "debug.reset"),
-                "DebugTick": missing(pb.AdminDebugTickRequest, "debug.tick"),
-                "DebugSnap": missing(pb.AdminDebugSnapRequest, "debug.snap"),
+                **debug_handlers(self._debug, self._standing),
             },
         )
 

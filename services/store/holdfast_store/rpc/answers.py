@@ -5,9 +5,17 @@ from typing import Final
 
 from holdfast.core.brief import Told
 from holdfast.core.membership import TaskOffer, TaskPush
-from holdfast.core.records import Preload, Promise, PromiseState, Task, TaskState, Value
+from holdfast.core.records import (
+    Preload,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+    Value,
+)
 from holdfast.core.requests import Done, Outcome, Refusal, Request
-from holdfast.v1 import common_pb2, workers_pb2
+from holdfast.v1 import common_pb2, schedules_pb2, workers_pb2
 
 _PROMISE_STATES: Final = {
     PromiseState.PENDING: common_pb2.PROMISE_STATE_PENDING,
@@ -93,6 +101,7 @@ def offer_bytes(offer: TaskOffer) -> bytes:
     target = message.offers.add()
     target.id = offer.id
     target.version = offer.version
+    target.address = offer.address
     return message.SerializeToString()
 
 
@@ -100,6 +109,15 @@ def settled_bytes(promise: Promise) -> bytes:
     """Encode a whole `ConnectResponse` with one settled promise."""
     message = workers_pb2.ConnectResponse()
     write_promise(message.settled.add(), promise)
+    return message.SerializeToString()
+
+
+def unblock_bytes(address: str, promise: Promise) -> bytes:
+    """Encode a whole `ConnectResponse` with one message to send on."""
+    message = workers_pb2.ConnectResponse()
+    target = message.unblocks.add()
+    target.address = address
+    write_promise(target.promise, promise)
     return message.SerializeToString()
 
 
@@ -126,6 +144,8 @@ def write_outcome(
             write_outcome(target.action, outcome.action, as_asked_at_ms=as_asked_at_ms)
         if outcome.preload is not None and with_preload:
             write_preload(target.preload, outcome.preload)
+        if outcome.schedule is not None:
+            write_schedule(target.schedule, outcome.schedule)
     elif isinstance(outcome, Refusal):
         target.status = outcome.status
         target.code = outcome.code
@@ -174,6 +194,24 @@ def write_task(target: common_pb2.Task, task: Task) -> None:
         target.ttl_ms = task.ttl_ms
     if task.pid is not None:
         target.pid = task.pid
+
+
+def write_schedule(target: schedules_pb2.Schedule, schedule: Schedule) -> None:
+    """Fill a schedule."""
+    target.id = schedule.id
+    target.cron = schedule.cron
+    target.promise_id = schedule.promise_id
+    target.promise_timeout_ms = schedule.promise_timeout_ms
+    param = schedule.promise_param
+    if param.data is not None or param.headers is not None:
+        _write_value(target.promise_param, param)
+    _write_map(target.promise_tags, schedule.promise_tags)
+    target.created_at_ms = schedule.created_at_ms
+    target.next_run_at_ms = schedule.next_run_at_ms
+    if schedule.last_run_at_ms is not None:
+        target.last_run_at_ms = schedule.last_run_at_ms
+    target.paused = schedule.paused
+    target.time_zone = schedule.time_zone
 
 
 def write_preload(target: common_pb2.Preload, preload: Preload) -> None:

@@ -18,6 +18,10 @@ from holdfast.core.requests import (
     PromiseSettle,
     Refusal,
     Request,
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -30,7 +34,7 @@ from holdfast.core.requests import (
     TaskRelease,
     TaskSuspend,
 )
-from holdfast.v1 import common_pb2, promises_pb2, tasks_pb2, workers_pb2
+from holdfast.v1 import common_pb2, promises_pb2, schedules_pb2, tasks_pb2, workers_pb2
 
 # Anything else, "unspecified" included, becomes pending: the rules refuse a settlement as
 # pending, and a fence answers that refusal as its inner outcome, which a refusal here could not.
@@ -105,6 +109,8 @@ def member_of(hello: workers_pb2.Hello) -> Member:
         lease_ttl_ms=hello.lease_ttl_ms,
         delivery_mode=mode,
         functions=frozenset(hello.functions.names) if hello.HasField("functions") else None,
+        name=hello.name,
+        prefix=hello.id_prefix,
         held=(
             frozenset((ref.id, ref.version) for ref in hello.held.tasks)
             if hello.HasField("held")
@@ -247,6 +253,7 @@ def task_heartbeat_of(message: tasks_pb2.TasksHeartbeatRequest) -> TaskHeartbeat
     return TaskHeartbeat(
         pid=message.pid,
         tasks=tuple([TaskRef(id=ref.id, version=ref.version) for ref in message.tasks]),
+        prefix=message.id_prefix,
     )
 
 
@@ -274,6 +281,36 @@ def task_continue_of(message: tasks_pb2.TasksContinueRequest) -> TaskContinue:
     return TaskContinue(id=message.id)
 
 
+def schedule_get_of(message: schedules_pb2.SchedulesGetRequest) -> ScheduleGet:
+    """Read a schedule.get."""
+    return ScheduleGet(id=message.id)
+
+
+def schedule_create_of(message: schedules_pb2.SchedulesCreateRequest) -> ScheduleCreate:
+    """Read a schedule.create."""
+    has_param = message.HasField("promise_param")
+    return ScheduleCreate(
+        id=message.id,
+        cron=message.cron,
+        promise_id=message.promise_id,
+        promise_timeout_ms=message.promise_timeout_ms,
+        promise_param=value_of(message.promise_param) if has_param else EMPTY,
+        promise_tags=dict(message.promise_tags),
+        paused=message.paused,
+        time_zone=message.time_zone,
+    )
+
+
+def schedule_delete_of(message: schedules_pb2.SchedulesDeleteRequest) -> ScheduleDelete:
+    """Read a schedule.delete."""
+    return ScheduleDelete(id=message.id)
+
+
+def schedule_pause_of(message: schedules_pb2.SchedulesPauseRequest) -> SchedulePause:
+    """Read what stops or resumes a schedule."""
+    return SchedulePause(id=message.id, paused=message.paused)
+
+
 _READERS: Final[dict[str, Callable[[Any], Request]]] = {
     "promise_get": promise_get_of,
     "promise_create": promise_create_of,
@@ -290,4 +327,8 @@ _READERS: Final[dict[str, Callable[[Any], Request]]] = {
     "task_heartbeat": task_heartbeat_of,
     "task_halt": task_halt_of,
     "task_continue": task_continue_of,
+    "schedule_get": schedule_get_of,
+    "schedule_create": schedule_create_of,
+    "schedule_delete": schedule_delete_of,
+    "schedule_pause": schedule_pause_of,
 }

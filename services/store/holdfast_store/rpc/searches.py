@@ -2,11 +2,18 @@
 
 from typing import Final
 
-from holdfast.core.limits import SEARCH_LIMIT_DEFAULT
+from holdfast.core.limits import SCHEDULE_SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_DEFAULT
 from holdfast.core.records import PromiseState, TaskState
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
-from holdfast.v1 import common_pb2, promises_pb2, tasks_pb2
-from holdfast_store.rpc.answers import write_promise, write_task
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
+from holdfast.v1 import common_pb2, promises_pb2, schedules_pb2, tasks_pb2
+from holdfast_store.rpc.answers import write_promise, write_schedule, write_task
 from holdfast_store.rpc.requests import Malformed
 
 _PROMISE_STATES: Final[dict[int, PromiseState | None]] = {
@@ -50,6 +57,15 @@ def task_search_of(message: tasks_pb2.TasksSearchRequest) -> TaskSearch:
     )
 
 
+def schedule_search_of(message: schedules_pb2.SchedulesSearchRequest) -> ScheduleSearch:
+    """Read the filters of a listing of schedules."""
+    return ScheduleSearch(
+        tags=dict(message.tags),
+        limit=message.limit or SCHEDULE_SEARCH_LIMIT_DEFAULT,
+        cursor=message.cursor,
+    )
+
+
 def promises_found(page: PromisePage) -> promises_pb2.PromisesSearchResponse:
     """Write a page of promises; an empty cursor says that there is no more."""
     response = promises_pb2.PromisesSearchResponse(cursor=page.cursor or "")
@@ -63,6 +79,14 @@ def tasks_found(page: TaskPage) -> tasks_pb2.TasksSearchResponse:
     response = tasks_pb2.TasksSearchResponse(cursor=page.cursor or "")
     for task in page.tasks:
         write_task(response.tasks.add(), task)
+    return response
+
+
+def schedules_found(page: SchedulePage) -> schedules_pb2.SchedulesSearchResponse:
+    """Write a page of schedules; an empty cursor says that there is no more."""
+    response = schedules_pb2.SchedulesSearchResponse(cursor=page.cursor or "")
+    for schedule in page.schedules:
+        write_schedule(response.schedules.add(), schedule)
     return response
 
 

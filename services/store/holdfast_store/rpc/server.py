@@ -17,11 +17,15 @@ from holdfast.v1 import (
     tasks_pb2,
     workers_pb2,
 )
+from holdfast_chassis.certificates import CertificateFiles
 from holdfast_chassis.listen import Address
 from holdfast_chassis.logs import get_logger
+from holdfast_store.debugging import Debug
 from holdfast_store.engine import Engine
 from holdfast_store.rpc.admin import Admin
 from holdfast_store.rpc.answers import MESSAGE_BYTES_MAX
+from holdfast_store.rpc.encryption import credentials_of
+from holdfast_store.rpc.guard import Guard
 from holdfast_store.rpc.scaler import Scaler
 from holdfast_store.rpc.standing import EndingHealth, Standing
 from holdfast_store.rpc.stream import StreamLimits
@@ -87,8 +91,23 @@ class RpcServer:
     """Everything that the store serves over gRPC."""
 
     def __init__(
-        self, engine: Engine, *, store_version: str, limits: ServerLimits, stopwatch: Stopwatch
+        self,
+        engine: Engine,
+        *,
+        store_version: str,
+        limits: ServerLimits,
+        stopwatch: Stopwatch,
+        guard: Guard | None = None,
+        certificate: CertificateFiles | None = None,
+        debug: Debug | None = None,
     ) -> None:
+        """Without `guard` nobody is asked for a token, without `certificate` it is plain text.
+
+        Without `debug` its operations are refused, and callers cannot name instants.
+        """
+        self._certificate = certificate
+        if guard is not None:
+            guard.on_denied = stopwatch.call_denied
         self._workers = Workers(
             engine,
             store_version=store_version,
@@ -96,15 +115,20 @@ class RpcServer:
             members_max=limits.members_max,
             limits=limits.stream,
             stopwatch=stopwatch,
+            remaining_s=None if guard is None else guard.remaining_s,
         )
         self._standing = Standing()
         self._health = EndingHealth(self._standing)
-        self._server = grpc.aio.server(options=OPTIONS, maximum_concurrent_rpcs=limits.calls_max)
+        self._server = grpc.aio.server(
+            interceptors=() if guard is None else (guard,),
+            options=OPTIONS,
+            maximum_concurrent_rpcs=limits.calls_max,
+        )
         self._server.add_generic_rpc_handlers(
             (
                 self._workers.handler(),
-                *operation_handlers(engine, stopwatch),
-                Admin(engine, self._standing).handler(),
+                *operation_handlers(engine, stopwatch, times=debug is not None),
+                Admin(engine, self._standing, debug).handler(),
                 Scaler(engine, self._standing).handler(),
             )
         )
@@ -133,12 +157,17 @@ class RpcServer:
         await self.set_ready(False)
         await self._health.set(LIVENESS, health_pb2.HealthCheckResponse.SERVING)
         try:
-            port = self._server.add_insecure_port(str(listen))
+            port = self._open_port(str(listen))
         except RuntimeError as error:
             raise CannotListen(f"The address {listen} cannot be had: {error}") from error
         await self._server.start()
         self._address = Address(listen.host, port)
         log.info("store_listening", address=str(self._address))
+
+    def _open_port(self, address: str) -> int:
+        if self._certificate is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, credentials_of(self._certificate))
 
     def admit_members(self) -> None:
         """Let members join from now on."""

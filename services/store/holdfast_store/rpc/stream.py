@@ -16,6 +16,7 @@ from holdfast.core.membership import TaskOffer, TaskPush
 from holdfast.core.records import Promise
 from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal, Request, Skipped
 from holdfast.v1 import workers_pb2
+from holdfast_chassis.authorization import Grant
 from holdfast_store.engine import Engine, Session
 from holdfast_store.rpc.answers import (
     MESSAGE_BYTES_MAX,
@@ -23,7 +24,9 @@ from holdfast_store.rpc.answers import (
     offer_bytes,
     push_bytes,
     settled_bytes,
+    unblock_bytes,
 )
+from holdfast_store.rpc.authorizing import bounded_chain, shown, shown_push
 from holdfast_store.rpc.requests import chain_of
 from holdfast_store.rpc.unary import Stopwatch
 
@@ -55,10 +58,20 @@ class MemberStream:
     """
 
     def __init__(
-        self, engine: Engine, *, limits: StreamLimits, stopwatch: Stopwatch, brief: bool = False
+        self,
+        engine: Engine,
+        *,
+        limits: StreamLimits,
+        stopwatch: Stopwatch,
+        brief: bool = False,
+        grant: Grant | None = None,
+        prefix: str = "",
     ) -> None:
+        """Put it together; `grant` bounds what the member asks for, `prefix` what it is sent."""
         self._engine = engine
         self._brief = brief
+        self._grant = grant
+        self._prefix = prefix
         self._limits = limits
         self._stopwatch = stopwatch
         self._session: Session | None = None
@@ -76,7 +89,7 @@ class MemberStream:
 
     def push_task(self, push: TaskPush) -> None:
         """Send a task that was acquired for the member."""
-        self._put(push_bytes(push))
+        self._put(push_bytes(shown_push(push, self._prefix) if self._prefix else push))
 
     def push_offer(self, offer: TaskOffer) -> None:
         """Send a task that the member may acquire."""
@@ -85,6 +98,10 @@ class MemberStream:
     def push_settled(self, promise: Promise) -> None:
         """Send a settled promise that the member waits for."""
         self._put(settled_bytes(promise))
+
+    def push_unblock(self, address: str, promise: Promise) -> None:
+        """Send a settled promise that the member sends on."""
+        self._put(unblock_bytes(address, promise))
 
     def replaced(self) -> None:
         """End the stream: another one with the same pid took over."""
@@ -162,6 +179,11 @@ class MemberStream:
             self._put(answer_bytes(correlation_id, [refusal, *skipped]))
             return
         requests, flaw = chain_of(chain.operations)
+        if self._grant is not None:
+            requests, denied = bounded_chain(requests, self._grant)
+            if denied is not None:
+                self._stopwatch.call_denied(denied.code)
+                flaw = denied
         tail: Sequence[Outcome] = ()
         if flaw is not None:
             tail = [flaw, *[SKIPPED] * (len(chain.operations) - len(requests) - 1)]
@@ -182,6 +204,8 @@ class MemberStream:
         """Put a chain's results into the buffer."""
         self._in_flight -= 1
         self._stopwatch.requests_took([type(request) for request in requests], seconds)
+        if self._prefix:
+            outcomes = shown(outcomes, self._prefix)
         self._put(answer_bytes(correlation_id, outcomes, requests if self._brief else ()))
 
     # Out
@@ -198,12 +222,11 @@ class MemberStream:
             self.end(Refusal(status=429, code="slow_consumer", message=message))
         self._wake.set()
 
-    async def write_to(self, context: Any, welcome: bytes) -> None:  # noqa: ANN401 - of bytes
-        """Send the welcome, alone, and what is buffered, as it comes.
+    async def write_to(self, context: Any) -> None:  # noqa: ANN401 - of bytes
+        """Send what is buffered, as it comes; the welcome has been sent, alone.
 
         Returns when the member has left and has its answers.
         """
-        await context.write(welcome)
         while not (self._leaving and self._in_flight == 0):
             await self._wake.wait()
             self._wake.clear()

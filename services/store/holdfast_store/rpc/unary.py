@@ -12,13 +12,17 @@ from typing import Any, Final, Protocol, TypeAlias
 import grpc
 from google.protobuf.message import Message
 
+from holdfast.core.naming import done_within
 from holdfast.core.requests import Done, Refusal, Request, Skipped
 from holdfast.core.search import Search
 from holdfast.v1 import promises_pb2, schedules_pb2, tasks_pb2
 from holdfast_store.engine import Engine
 from holdfast_store.rpc import requests, searches
-from holdfast_store.rpc.answers import write_preload, write_promise, write_task
+from holdfast_store.rpc.answers import write_preload, write_promise, write_schedule, write_task
+from holdfast_store.rpc.authorizing import bounded
 from holdfast_store.rpc.errors import Context, abort, message_of
+from holdfast_store.rpc.guard import current_grant
+from holdfast_store.rpc.instants import Instant, told_instant
 from holdfast_store.rpc.requests import Malformed
 
 Method = Callable[[Any, Context], Awaitable[Message]]
@@ -30,6 +34,9 @@ class Stopwatch(Protocol):
 
     def requests_took(self, kinds: Sequence[type[Request | Search]], seconds: float) -> None:
         """Count requests that were answered together."""
+
+    def call_denied(self, code: str) -> None:
+        """Count what was not carried out for want of a token that allows it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,39 +55,41 @@ class _Listing:
 
     request: type[Message]
     read: Callable[[Any], Search]
-    look: Callable[[Engine, Any], Awaitable[Any]]
+    look: Callable[[Engine, Any, int | None], Awaitable[Any]]
     write: Callable[[Any], Message]
 
 
-@dataclass(frozen=True, slots=True)
-class _Missing:
-    """A method of the contract that this version does not carry out."""
+def operation_handlers(
+    engine: Engine, stopwatch: Stopwatch, *, times: bool = False
+) -> list[grpc.GenericRpcHandler]:
+    """Serve the services Promises, Tasks and Schedules.
 
-    request: type[Message]
-    what: str
-
-
-def operation_handlers(engine: Engine, stopwatch: Stopwatch) -> list[grpc.GenericRpcHandler]:
-    """Serve the services Promises, Tasks and Schedules."""
+    With `times` callers may name the instant of an operation (§6.2); else that is not looked at.
+    """
+    instant = told_instant if times else None
     return [
         service(
             name,
-            {method: _served(engine, stopwatch, entry) for method, entry in methods.items()},
+            {
+                method: _served(engine, stopwatch, entry, instant)
+                for method, entry in methods.items()
+            },
         )
         for name, methods in _SERVICES.items()
     ]
 
 
 def _served(
-    engine: Engine, stopwatch: Stopwatch, entry: "_Operation | _Listing | _Missing"
+    engine: Engine,
+    stopwatch: Stopwatch,
+    entry: "_Operation | _Listing",
+    instant: Instant | None,
 ) -> Handler:
     match entry:
-        case _Missing():
-            return missing(entry.request, entry.what)
         case _Listing():
-            return _listed(engine, stopwatch, entry)
+            return _listed(engine, stopwatch, entry, instant)
         case _Operation():
-            return _carried_out(engine, stopwatch, entry)
+            return _carried_out(engine, stopwatch, entry, instant)
 
 
 def service(name: str, methods: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
@@ -97,34 +106,34 @@ def unary(request: type[Message], method: Method) -> Handler:
     return grpc.unary_unary_rpc_method_handler(read, None, _serialized)
 
 
-def missing(request: type[Message], what: str) -> Handler:
-    """Serve a method of the contract by a sentence that names what is missing."""
-    refusal = Refusal(
-        status=501, code="not_supported", message=f"{what} comes in a later version of the store"
-    )
-
-    async def method(_request: Message, context: Context) -> Message:
-        return await abort(context, refusal)
-
-    return unary(request, method)
-
-
 def _serialized(message: Message) -> bytes:
     return message.SerializeToString()
 
 
-def _carried_out(engine: Engine, stopwatch: Stopwatch, operation: _Operation) -> Handler:
+def _carried_out(
+    engine: Engine, stopwatch: Stopwatch, operation: _Operation, instant: Instant | None
+) -> Handler:
     async def method(message: Message, context: Context) -> Message:
         try:
             request = operation.read(message)
         except Malformed as flaw:
             await abort(context, flaw.refusal)
+        grant = current_grant()
+        if grant is not None:
+            allowed = bounded(request, grant)
+            if isinstance(allowed, Refusal):
+                stopwatch.call_denied(allowed.code)
+                await abort(context, allowed)
+            request = allowed
+        at_ms = None if instant is None else await instant(context)
         started = perf_counter()
-        (outcome,) = await engine.apply(request)
+        (outcome,) = await engine.apply(request, at_ms=at_ms)
         stopwatch.requests_took([type(request)], perf_counter() - started)
         if isinstance(outcome, Refusal):
             await abort(context, outcome)
         assert not isinstance(outcome, Skipped), "nothing comes before the only operation"
+        if grant is not None:
+            outcome = done_within(outcome, grant.bound)
         response = operation.response()
         operation.write(response, outcome)
         return response
@@ -132,14 +141,17 @@ def _carried_out(engine: Engine, stopwatch: Stopwatch, operation: _Operation) ->
     return unary(operation.request, method)
 
 
-def _listed(engine: Engine, stopwatch: Stopwatch, listing: _Listing) -> Handler:
+def _listed(
+    engine: Engine, stopwatch: Stopwatch, listing: _Listing, instant: Instant | None
+) -> Handler:
     async def method(message: Message, context: Context) -> Message:
         try:
             search = listing.read(message)
         except Malformed as flaw:
             await abort(context, flaw.refusal)
+        at_ms = None if instant is None else await instant(context)
         started = perf_counter()
-        page = await listing.look(engine, search)
+        page = await listing.look(engine, search, at_ms)
         stopwatch.requests_took([type(search)], perf_counter() - started)
         if isinstance(page, Refusal):
             await abort(context, page)
@@ -200,11 +212,21 @@ def _preload(response: Any, done: Done) -> None:  # noqa: ANN401 - any answer wi
         write_preload(response.preload, done.preload)
 
 
+def _schedule(response: Any, done: Done) -> None:  # noqa: ANN401 - any answer with a schedule
+    assert done.schedule is not None
+    write_schedule(response.schedule, done.schedule)
+
+
+def _schedule_created(response: schedules_pb2.SchedulesCreateResponse, done: Done) -> None:
+    _schedule(response, done)
+    response.created = done.created
+
+
 def _nothing(_response: Message, _done: Done) -> None:
     """Leave an answer that has nothing to say."""
 
 
-_SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Listing | _Missing]]] = {
+_SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Listing]]] = {
     "holdfast.v1.Promises": {
         "Get": _Operation(
             promises_pb2.PromisesGetRequest,
@@ -239,7 +261,7 @@ _SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Listing | _Missing]]] =
         "Search": _Listing(
             promises_pb2.PromisesSearchRequest,
             searches.promise_search_of,
-            lambda engine, search: engine.searching.promises(search),
+            lambda engine, search, at_ms: engine.searching.promises(search, at_ms=at_ms),
             searches.promises_found,
         ),
     },
@@ -304,15 +326,40 @@ _SERVICES: Final[Mapping[str, Mapping[str, _Operation | _Listing | _Missing]]] =
         "Search": _Listing(
             tasks_pb2.TasksSearchRequest,
             searches.task_search_of,
-            lambda engine, search: engine.searching.tasks(search),
+            lambda engine, search, at_ms: engine.searching.tasks(search, at_ms=at_ms),
             searches.tasks_found,
         ),
     },
     "holdfast.v1.Schedules": {
-        "Get": _Missing(schedules_pb2.SchedulesGetRequest, "reading schedules"),
-        "Create": _Missing(schedules_pb2.SchedulesCreateRequest, "creating schedules"),
-        "Delete": _Missing(schedules_pb2.SchedulesDeleteRequest, "deleting schedules"),
-        "Pause": _Missing(schedules_pb2.SchedulesPauseRequest, "pausing schedules"),
-        "Search": _Missing(schedules_pb2.SchedulesSearchRequest, "searching schedules"),
+        "Get": _Operation(
+            schedules_pb2.SchedulesGetRequest,
+            requests.schedule_get_of,
+            schedules_pb2.SchedulesGetResponse,
+            _schedule,
+        ),
+        "Create": _Operation(
+            schedules_pb2.SchedulesCreateRequest,
+            requests.schedule_create_of,
+            schedules_pb2.SchedulesCreateResponse,
+            _schedule_created,
+        ),
+        "Delete": _Operation(
+            schedules_pb2.SchedulesDeleteRequest,
+            requests.schedule_delete_of,
+            schedules_pb2.SchedulesDeleteResponse,
+            _nothing,
+        ),
+        "Pause": _Operation(
+            schedules_pb2.SchedulesPauseRequest,
+            requests.schedule_pause_of,
+            schedules_pb2.SchedulesPauseResponse,
+            _schedule,
+        ),
+        "Search": _Listing(
+            schedules_pb2.SchedulesSearchRequest,
+            searches.schedule_search_of,
+            lambda engine, search, _at_ms: engine.searching.schedules(search),
+            searches.schedules_found,
+        ),
     },
 }

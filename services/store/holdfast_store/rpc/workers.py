@@ -1,6 +1,8 @@
 """`Workers.Connect`: from the first message of a stream to its last."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -9,10 +11,13 @@ from google.protobuf.message import DecodeError
 from holdfast.core.membership import Member
 from holdfast.core.requests import Refusal
 from holdfast.v1 import workers_pb2
+from holdfast_chassis.authorization import Grant
 from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine
 from holdfast_store.members import BadMember
+from holdfast_store.rpc.authorizing import prefix_of
 from holdfast_store.rpc.errors import Context, abort
+from holdfast_store.rpc.guard import TOKEN_EXPIRED, current_grant
 from holdfast_store.rpc.requests import Malformed, member_of
 from holdfast_store.rpc.standing import STOPPING
 from holdfast_store.rpc.stream import MemberStream, StreamLimits
@@ -22,6 +27,10 @@ log = get_logger(__name__)
 
 HELLO_S_MAX: Final = 10.0
 """A stream that does not introduce itself is closed; it would hold a place for nothing."""
+
+RENEWAL_S: Final = 30.0
+"""How long before its token expires a member is asked to begin another stream, with another token
+if it has one by then."""
 
 
 class Workers:
@@ -36,8 +45,11 @@ class Workers:
         members_max: int,
         limits: StreamLimits,
         stopwatch: Stopwatch,
+        remaining_s: Callable[[Grant], float] | None = None,
     ) -> None:
+        """Where tokens are asked for, `remaining_s` tells how long one still counts."""
         self._engine = engine
+        self._remaining_s = remaining_s
         self._store_version = store_version
         self._value_bytes_max = value_bytes_max
         self._members_max = members_max
@@ -90,11 +102,19 @@ class Workers:
             await abort(context, _STARTING)
         if len(self._streams) >= self._members_max:
             await abort(context, _too_many_members(self._members_max))
+        grant = current_grant()
+        if grant is not None:
+            prefix = prefix_of(member, grant)
+            if isinstance(prefix, Refusal):
+                await abort(context, prefix)
+            member = replace(member, prefix=prefix)
         stream = MemberStream(
             self._engine,
             limits=self._limits,
             stopwatch=self._stopwatch,
             brief=message.hello.brief,
+            grant=grant,
+            prefix=member.prefix,
         )
         try:
             stream.joined(self._engine.connect(member, stream))
@@ -103,9 +123,12 @@ class Workers:
         self._streams.add(stream)
         self._empty.clear()
         log.info("member_joined", pid=member.pid, groups=member.groups, credits=member.credits)
+        timers = self._end_with_token(stream, grant)
         try:
             await _serve(stream, message, self._welcome(), context)
         finally:
+            for timer in timers:
+                timer.cancel()
             self._streams.discard(stream)
             if not self._streams:
                 self._empty.set()
@@ -115,6 +138,22 @@ class Workers:
             log.warning("member_sent_away", pid=member.pid, code=refusal.code)
             # A peer that reads nothing does not get to see it, and keeps no more than this call.
             await abort(context, refusal)
+
+    def _end_with_token(
+        self, stream: MemberStream, grant: Grant | None
+    ) -> list[asyncio.TimerHandle]:
+        """Ask a member to come back with another token in time, and end its stream at the latest.
+
+        One that joins with so little time left was asked already, and has no other token.
+        """
+        if grant is None or self._remaining_s is None:
+            return []
+        loop = asyncio.get_running_loop()
+        left_s = self._remaining_s(grant)
+        timers = [loop.call_later(left_s, stream.end, TOKEN_EXPIRED)]
+        if left_s > RENEWAL_S:
+            timers.append(loop.call_later(left_s - RENEWAL_S, stream.drain))
+        return timers
 
     async def _introduced(self, context: Context) -> tuple[workers_pb2.ConnectRequest, Member]:
         message: Any = grpc.aio.EOF
@@ -154,11 +193,16 @@ async def _serve(
 ) -> None:
     """Run a stream that has joined until the member leaves, is gone, or is to be sent away."""
     stream.receive(first)
-    reader = asyncio.create_task(_read(stream, context), name="member-reader")
-    writer = asyncio.create_task(stream.write_to(context, welcome), name="member-writer")
-    waited: set[asyncio.Future[Any]] = {reader, writer, stream.ended}
+    tasks: set[asyncio.Future[Any]] = set()
     peer_closed = False
     try:
+        # Before anything else can end the stream. gRPC sends no status behind a first write that
+        # was cancelled: the member would wait for ever for the end of a stream that is no more.
+        await context.write(welcome)
+        reader = asyncio.create_task(_read(stream, context), name="member-reader")
+        writer = asyncio.create_task(stream.write_to(context), name="member-writer")
+        tasks |= {reader, writer}
+        waited = tasks | {stream.ended}
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         if reader.done() and not stream.ended.done():
             await reader  # raises what went wrong; at its end the writer has the last word
@@ -173,9 +217,9 @@ async def _serve(
         raise
     finally:
         stream.close(peer_closed=peer_closed and not stream.draining)
-        for task in (reader, writer):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(reader, writer, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _read(stream: MemberStream, context: Context) -> None:

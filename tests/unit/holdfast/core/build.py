@@ -1,6 +1,7 @@
 """Requests as the worked traces abbreviate them, and what is read from outcomes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from holdfast.core.records import (
     EMPTY,
@@ -23,6 +24,7 @@ from holdfast.core.requests import (
     PromiseRegisterListener,
     PromiseSettle,
     Refusal,
+    ScheduleCreate,
     TaskAcquire,
     TaskCreate,
     TaskFence,
@@ -128,6 +130,17 @@ def record(
     """Build what a fence may do to a promise that is over already."""
     made = create(promise_id, tags or {}, timeout_at_ms=timeout_at_ms)
     return PromiseRecord(create=made, state=PromiseState(state), value=value(data))
+
+
+def schedule_create(schedule_id: str = "nightly", **fields: Any) -> ScheduleCreate:
+    """Build schedule.create: every minute, unless the fields say something else."""
+    defaults: dict[str, Any] = {
+        "cron": "* * * * *",
+        "promise_id": "{{.id}}-{{.timestamp}}",
+        "promise_timeout_ms": 30_000,
+        "promise_tags": TGT,
+    }
+    return ScheduleCreate(**(defaults | fields | {"id": schedule_id}))
 
 
 def fence(

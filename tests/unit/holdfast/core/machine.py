@@ -14,8 +14,17 @@ from holdfast.core import steps
 from holdfast.core.decide import Keys, decide, decide_chain
 from holdfast.core.invariants import State, StepKind, Violation, check_state, check_step
 from holdfast.core.profile import DEFAULT_PROFILE, Profile
-from holdfast.core.records import Callback, Promise, PromiseState, Task, TaskState, Unblock
+from holdfast.core.records import (
+    Callback,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+    Unblock,
+)
 from holdfast.core.requests import Done, Outcome, Refusal, Request
+from holdfast.core.schedule import Due, due_by, fire, named_by
 from holdfast.core.validation import validate
 from holdfast.core.working_set import Changes, WorkingSet
 
@@ -41,6 +50,7 @@ class Machine:
         self._callbacks: dict[tuple[str, str], Callback] = {}
         self._listeners: set[tuple[str, str]] = set()
         self._unblocks: dict[tuple[str, str], Unblock] = {}
+        self._schedules: dict[str, Schedule] = {}
         self.state = State.of()
 
     def copy(self) -> Self:
@@ -52,6 +62,7 @@ class Machine:
         twin._callbacks = dict(self._callbacks)
         twin._listeners = set(self._listeners)
         twin._unblocks = dict(self._unblocks)
+        twin._schedules = dict(self._schedules)
         twin.state = self.state
         return twin
 
@@ -113,7 +124,28 @@ class Machine:
                 ),
                 now_ms=now_ms,
             )
+            + self.fire(now_ms)
         )
+
+    def fire(self, now_ms: int, *, limit: int = 1_000) -> int:
+        """Fire each schedule that is due, so many occurrences of it at most; answer how many."""
+        fired = 0
+        for schedule in list(self._schedules.values()):
+            due = due_by(schedule, now_ms=now_ms, limit=limit)
+            if not due.occurrences:
+                continue
+
+            def step(ws: WorkingSet, due: Due = due) -> list[int]:
+                return fire(ws, due, now_ms=now_ms)
+
+            before = self.state
+            instants, _ = self._run(
+                step, load=Keys(ids=named_by([due]), schedules={due.schedule.id})
+            )
+            assert instants == [each.at_ms for each in due.occurrences]
+            self._judge(before, now_ms=now_ms, kind=StepKind.FIRING)
+            fired += len(instants)
+        return fired
 
     def _overdue(self, now_ms: int) -> list[str]:
         return [p.id for p in self._promises.values() if p.armed and p.timeout_at_ms <= now_ms]
@@ -191,6 +223,7 @@ class Machine:
             tasks=self.state.tasks.values(),
             callbacks=self.state.callbacks.values(),
             listeners=sorted(self.state.listeners),
+            schedules=self.state.schedules.values(),
         )
 
     def _closure(self, keys: Keys) -> WorkingSet:
@@ -204,6 +237,7 @@ class Machine:
             tasks=[t for t in state.tasks.values() if t.id in ids],
             callbacks=callbacks,
             listeners=sorted(row for row in state.listeners if row[0] in keys.ids),
+            schedules=[s for s in state.schedules.values() if s.id in keys.schedules],
         )
 
     def _run(
@@ -218,17 +252,20 @@ class Machine:
         changes = ws.changes()
         self._save(changes)
         self.state = self._snapshot()
-        assert self.state == self._overlaid(whole), "the changes are not what the batch did"
+        assert self.state == self._overlaid(whole, changes), "the changes are not its own"
         return result, changes
 
-    def _overlaid(self, ws: WorkingSet) -> State:
+    def _overlaid(self, ws: WorkingSet, changes: Changes) -> State:
         ids = [promise.id for promise in ws.promises()]
+        known = {*self._schedules, *changes.schedules_deleted}
+        schedules = [ws.schedule(schedule_id) for schedule_id in known]
         return State.of(
             promises=ws.promises(),
             tasks=ws.tasks(),
             callbacks=[c for i in ids for c in ws.callbacks(i)],
             listeners=[(i, address) for i in ids for address in ws.listeners(i)],
             unblocks=self._unblocks.values(),
+            schedules=[schedule for schedule in schedules if schedule is not None],
         )
 
     def _save(self, changes: Changes) -> None:
@@ -257,6 +294,17 @@ class Machine:
             key = (unblock.promise_id, unblock.address)
             assert key not in self._unblocks
             self._unblocks[key] = unblock
+        self._save_schedules(changes)
+
+    def _save_schedules(self, changes: Changes) -> None:
+        for schedule in changes.schedules_created:
+            assert schedule.id not in self._schedules
+            self._schedules[schedule.id] = schedule
+        for schedule in changes.schedules_updated:
+            assert schedule.id in self._schedules
+            self._schedules[schedule.id] = schedule
+        for schedule_id in changes.schedules_deleted:
+            del self._schedules[schedule_id]
 
     def _snapshot(self) -> State:
         resumes: dict[str, set[str]] = {}
@@ -272,6 +320,7 @@ class Machine:
             callbacks=self._callbacks.values(),
             listeners=self._listeners,
             unblocks=self._unblocks.values(),
+            schedules=self._schedules.values(),
         )
 
     def _judge(

@@ -6,10 +6,18 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from holdfast.core.checks.snapshot import State, Violation
-from holdfast.core.records import Callback, Promise, PromiseState, Task, TaskState, Unblock
+from holdfast.core.records import (
+    Callback,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+    Unblock,
+)
 from tests.unit.holdfast.core.build import EXT, TGT
 
-Row = Promise | Task | Callback | Unblock | tuple[str, str]
+Row = Promise | Task | Callback | Unblock | Schedule | tuple[str, str]
 """A stored row; a pair is a listener."""
 
 NOW_MS = 500
@@ -35,6 +43,15 @@ HELD = Task(
 PARKED = Task(id="x", target=W1, state=TaskState.SUSPENDED, version=1, waiting_on=1)
 HALTED = Task(id="x", target=W1, state=TaskState.HALTED, version=1, reason="halted")
 WAIT = Callback(awaited="a", awaiter="x", wait_version=1)
+PLAN = Schedule(
+    id="nightly",
+    cron="* * * * *",
+    promise_id="{{.id}}.{{.timestamp}}",
+    promise_timeout_ms=50,
+    promise_tags=TGT,
+    created_at_ms=100,
+    next_run_at_ms=60_000,
+)
 UNBLOCK = Unblock(promise_id="s", address=ADDRESS, enqueued_at_ms=NOW_MS)
 
 
@@ -46,6 +63,7 @@ def store(*rows: Row) -> State:
         callbacks=[row for row in rows if isinstance(row, Callback)],
         listeners=[row for row in rows if isinstance(row, tuple)],
         unblocks=[row for row in rows if isinstance(row, Unblock)],
+        schedules=[row for row in rows if isinstance(row, Schedule)],
     )
 
 

@@ -12,10 +12,14 @@ from holdfast.core.ids import Address, composite_origin, is_absolute_uri, parse_
         ("poll://uni@w1", Address(group="w1", pid="", unicast=True)),
         ("poll://any@a%2Fb/p%201/q", Address(group="a/b", pid="p 1/q", unicast=False)),
         ("poll://bad", Address(group="", pid="", unicast=False)),
-        ("https://example.test/hook", Address(group="", pid="", unicast=False)),
+        ("https://example.test/hook", Address(group="http:", pid="", unicast=False)),
+        ("http://example.test", Address(group="http:", pid="", unicast=False)),
+        ("poll://any@http:/p", Address(group="", pid="", unicast=False)),
+        ("poll://any@http%3A", Address(group="", pid="", unicast=False)),
+        ("gcps://project/topic", Address(group="", pid="", unicast=False)),
     ],
 )
-def test_poll_addresses_name_a_group_and_perhaps_a_member(text: str, address: Address) -> None:
+def test_addresses_name_a_group_and_perhaps_a_member(text: str, address: Address) -> None:
     assert parse_address(text) == address
 
 

@@ -26,6 +26,7 @@ from tests.unit.holdfast.core.rows import (
     NOW_MS,
     PARKED,
     PENDING,
+    PLAN,
     RUN,
     RUN_ENDED,
     SETTLED,
@@ -46,6 +47,8 @@ GOOD_STATES = [
     store(RUN, replace(HALTED, resumes=frozenset({"s"})), SETTLED),
     store(RUN_ENDED, fulfilled(HELD)),
     store(RUN, replace(PENDING, queued_at_ms=NOW_MS, resumes=frozenset({"forgotten"}))),
+    store(PLAN),
+    store(replace(PLAN, last_run_at_ms=60_000, next_run_at_ms=120_000, paused=True)),
 ]
 
 
@@ -70,6 +73,7 @@ BROKEN_STATES: list[tuple[str, State]] = [
     ("I1", store(AWAITED, RUN, PARKED, WAIT, WAIT)),
     ("I1", store(AWAITED, ("a", ADDRESS), ("a", ADDRESS))),
     ("I1", store(SETTLED, UNBLOCK, UNBLOCK)),
+    ("I1", store(PLAN, PLAN)),
     ("I2", changed(AWAITED, created_at_ms=END_MS)),
     ("I2", changed(SETTLED, created_at_ms=END_MS + 1)),
     ("I3", changed(AWAITED, settled_at_ms=200)),
@@ -81,6 +85,7 @@ BROKEN_STATES: list[tuple[str, State]] = [
     ("I5", changed(SETTLED, tags=TMR, timeout_at_ms=200, value=Value(data=b"1"))),
     ("I6", changed(SETTLED, state=PromiseState.REJECTED_TIMEDOUT)),
     ("I7", changed(AWAITED, tags=TMR | TGT)),
+    ("I7", store(replace(PLAN, promise_tags=TMR | TGT))),
     ("I8", store(replace(AWAITED, tags={}), ("a", ADDRESS))),
     ("I8", store(replace(AWAITED, tags={}), RUN, PARKED, WAIT)),
     ("I8", store(RUN, PENDING, Callback(awaited="x", awaiter="x"))),
@@ -125,6 +130,11 @@ BROKEN_STATES: list[tuple[str, State]] = [
     ("H3", run_with(PENDING, dispatch_at_ms=INTEGER_MAX + 1)),
     ("H4", run_with(PARKED, waiting_on=2)),
     ("H4", run_with(PENDING, waiting_on=1)),
+    ("I20", store(replace(PLAN, next_run_at_ms=99))),
+    ("I20", store(replace(PLAN, last_run_at_ms=60_000))),
+    ("I20", store(replace(PLAN, last_run_at_ms=99))),
+    ("H10", store(replace(PLAN, cron="often"))),
+    ("H10", store(replace(PLAN, time_zone="Nowhere"))),
     ("H4", run_with(HALTED, wait_mode=WaitMode.ALL_SETTLED)),
     ("H4", store(AWAITED, replace(RUN, timeout_at_ms=NOW_MS), replace(PARKED, waiting_on=0), WAIT)),
     ("H5", run_with(PENDING, instance="i")),
@@ -156,6 +166,7 @@ def test_every_state_rule_has_been_broken() -> None:
         states.CALLBACK_RULES,
         states.LISTENER_RULES,
         states.UNBLOCK_RULES,
+        states.SCHEDULE_RULES,
     )
     assert every_rule <= found
 
@@ -187,4 +198,4 @@ def test_a_violation_names_the_rule_and_the_row_but_no_payload() -> None:
 
 
 def test_every_number_of_the_catalogue_is_covered() -> None:
-    assert {f"I{n}" for n in range(1, 20)} <= {rule for rule, _ in BROKEN_STATES}
+    assert {f"I{n}" for n in range(1, 21)} <= {rule for rule, _ in BROKEN_STATES}

@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from holdfast.core.checks import obligation_steps, promise_steps, task_steps
+from holdfast.core.checks import (
+    obligation_steps,
+    promise_steps,
+    schedule_steps,
+    task_steps,
+)
 from holdfast.core.checks.step import REQUEST_RULES
 from holdfast.core.invariants import State, StepKind, Violation, check_step
 from holdfast.core.profile import DEFAULT_PROFILE
@@ -17,7 +22,13 @@ from holdfast.core.records import (
     WaitMode,
     fulfilled,
 )
-from holdfast.core.requests import PromiseGet, Request, TaskRelease
+from holdfast.core.requests import (
+    PromiseGet,
+    Request,
+    ScheduleDelete,
+    SchedulePause,
+    TaskRelease,
+)
 from tests.unit.holdfast.core.build import (
     TGT,
     callback,
@@ -26,6 +37,7 @@ from tests.unit.holdfast.core.build import (
     fulfill,
     heartbeat,
     record,
+    schedule_create,
     settle,
     suspend,
     task_create,
@@ -39,6 +51,7 @@ from tests.unit.holdfast.core.rows import (
     NOW_MS,
     PARKED,
     PENDING,
+    PLAN,
     RUN,
     RUN_ENDED,
     SETTLED,
@@ -74,6 +87,7 @@ class Way:
 
 NOTHING = store()
 DELIVERY, INTERNAL, RETENTION = StepKind.DELIVERY, StepKind.INTERNAL, StepKind.RETENTION
+FIRING = StepKind.FIRING
 
 BORN = replace(AWAITED, created_at_ms=NOW_MS)
 RUN_BORN = replace(RUN, created_at_ms=NOW_MS)
@@ -90,8 +104,26 @@ B = replace(AWAITED, id="b")
 ALL = replace(PARKED, wait_mode=WaitMode.ALL_SETTLED, waiting_on=2)
 WAIT_B = replace(WAIT, awaited="b")
 RELEASED = replace(PENDING, paced_until_ms=NOW_MS + 100)
+PLANNED = replace(PLAN, created_at_ms=NOW_MS)
+FIRED = replace(PLAN, last_run_at_ms=60_000, next_run_at_ms=120_000)
+PAUSED = replace(PLAN, paused=True)
+PAUSE = SchedulePause(id="nightly", paused=True)
+EARLIER = replace(RUN, created_at_ms=NOW_MS - 100)
+TOO_LATE = replace(
+    EARLIER,
+    state=PromiseState.REJECTED_TIMEDOUT,
+    timeout_at_ms=NOW_MS - 50,
+    settled_at_ms=NOW_MS - 50,
+    armed=False,
+)
 
 GOOD_WAYS = [
+    Way(before=NOTHING, after=store(PLANNED), request=schedule_create("nightly")),
+    Way(before=store(PLAN), after=store(FIRED), kind=FIRING, now_ms=60_000),
+    Way(before=store(PLAN), after=store(PAUSED), request=PAUSE),
+    Way(before=store(PLAN), after=NOTHING, request=ScheduleDelete(id="nightly")),
+    Way(before=NOTHING, after=store(EARLIER, TASK_BORN), kind=FIRING),
+    Way(before=NOTHING, after=store(TOO_LATE, fulfilled(TASK_BORN)), kind=FIRING),
     Way(
         before=store(RUN, HELD),
         after=store(RUN, HELD, replace(ENDED_NOW, created_at_ms=NOW_MS)),
@@ -408,6 +440,22 @@ BAD_WAYS = [
         request=TaskRelease(id="x", version=1),
     ),
     Way(rule="§4.3", before=store(RUN, HELD), after=store(RUN, RELEASED), kind=INTERNAL),
+    Way(rule="T8", before=NOTHING, after=store(PLANNED), request=PAUSE),
+    Way(rule="T8", before=NOTHING, after=store(PLAN), request=schedule_create("nightly")),
+    Way(rule="T8", before=store(PLAN), after=store(FIRED), kind=FIRING, now_ms=59_999),
+    Way(rule="T8", before=store(PAUSED), after=store(FIRED), kind=FIRING, now_ms=60_000),
+    Way(rule="T8", before=store(PLAN), after=store(FIRED), request=PAUSE, now_ms=60_000),
+    Way(rule="T8", before=store(PLAN), after=store(PAUSED), kind=INTERNAL),
+    Way(rule="T2", before=store(PLAN), after=store(replace(PAUSED, cron="0 0 * * *"))),
+    Way(rule="I20", before=store(FIRED), after=store(replace(FIRED, next_run_at_ms=90_000))),
+    Way(rule="T1", before=store(PLAN), after=NOTHING, kind=RETENTION),
+    Way(rule="T4", before=NOTHING, after=store(EARLIER, TASK_BORN)),
+    Way(
+        rule="T4",
+        before=NOTHING,
+        after=store(replace(TOO_LATE, state=PromiseState.REJECTED), fulfilled(TASK_BORN)),
+        kind=FIRING,
+    ),
 ]
 
 
@@ -435,6 +483,9 @@ def test_every_step_rule_has_been_broken() -> None:
         obligation_steps.LISTENER_DEPARTURE_RULES,
         obligation_steps.UNBLOCK_ARRIVAL_RULES,
         obligation_steps.UNBLOCK_DEPARTURE_RULES,
+        schedule_steps.SCHEDULE_BIRTH_RULES,
+        schedule_steps.SCHEDULE_CHANGE_RULES,
+        schedule_steps.SCHEDULE_DEATH_RULES,
     )
     assert every_rule <= found
 

@@ -14,6 +14,7 @@ from holdfast.core.requests import (
     TaskFence,
     TaskGet,
     TaskHalt,
+    TaskHeartbeat,
     TaskRelease,
 )
 from tests.unit.holdfast.core.build import (
@@ -356,6 +357,16 @@ def test_an_empty_heartbeat_does_what_the_knob_says(
     assert status_of(outcome) == status
     leases = [machine.task(i).lease_at_ms for i in ("x", "y", "other", "dead")]
     assert leases == [lease_at_ms, lease_at_ms, 100, 100]
+
+
+def test_a_heartbeat_of_all_leases_stays_within_what_its_sender_may_name() -> None:
+    machine = Machine(Profile(empty_heartbeat=EmptyHeartbeat.REFRESH_PID))
+    for task_id in ("a/x", "b/x"):
+        machine.do(task_create(task_id, ttl_ms=100), now_ms=0)
+
+    machine.do(TaskHeartbeat(pid="p1", prefix="a/"), now_ms=50)
+
+    assert [machine.task(i).lease_at_ms for i in ("a/x", "b/x")] == [150, 100]
 
 
 # Fence

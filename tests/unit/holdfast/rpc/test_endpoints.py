@@ -5,7 +5,6 @@ import pytest
 from holdfast.rpc.endpoints import (
     Address,
     Endpoint,
-    credentials_of,
     is_address,
     is_proxied,
     parse_endpoints,
@@ -90,6 +89,15 @@ def test_a_proxy_is_left_to_grpc_unless_the_host_is_an_exception(
     assert is_proxied("store.svc.cluster.local") is proxied
 
 
-def test_a_token_becomes_a_bearer_header() -> None:
-    assert credentials_of("t") == (("authorization", "Bearer t"),)
-    assert credentials_of(None) == ()
+def test_an_address_may_say_for_which_name_its_certificate_must_be() -> None:
+    url = "grpcs://10.0.0.1:7?server=stores.example"
+    (endpoint,) = parse_endpoints(url)
+
+    assert (endpoint.host, endpoint.server) == ("10.0.0.1", "stores.example")
+    assert str(endpoint) == url
+
+
+@pytest.mark.parametrize("query", ["server=", "server=a b", "server=a/b", "name=a", "server"])
+def test_nothing_else_may_stand_behind_an_address(query: str) -> None:
+    with pytest.raises(ValueError, match="a host and perhaps a port"):
+        parse_endpoints(f"grpcs://a:7?{query}")

@@ -7,13 +7,14 @@ from holdfast.core.records import (
     Callback,
     Promise,
     PromiseState,
+    Schedule,
     Task,
     TaskState,
     Unblock,
     Value,
     WaitMode,
 )
-from holdfast_store.archives.port import Listener, Record, Schedule
+from holdfast_store.archives.port import Listener, Record
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 IDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

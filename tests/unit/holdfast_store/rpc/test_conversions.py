@@ -15,6 +15,7 @@ from holdfast.core.records import (
     Promise,
     PromiseState,
     ReleaseReason,
+    Schedule,
     Task,
     TaskState,
     Value,
@@ -104,6 +105,20 @@ operations: dict[type[Request], st.SearchStrategy[Request]] = {
         version=st.none() | integers,
     ),
     requests.TaskContinue: st.builds(requests.TaskContinue, id=texts),
+    requests.ScheduleGet: st.builds(requests.ScheduleGet, id=texts),
+    requests.ScheduleCreate: st.builds(
+        requests.ScheduleCreate,
+        id=texts,
+        cron=texts,
+        promise_id=texts,
+        promise_timeout_ms=integers,
+        promise_param=values,
+        promise_tags=mappings,
+        paused=st.booleans(),
+        time_zone=texts,
+    ),
+    requests.ScheduleDelete: st.builds(requests.ScheduleDelete, id=texts),
+    requests.SchedulePause: st.builds(requests.SchedulePause, id=texts, paused=st.booleans()),
 }
 
 promises = st.builds(
@@ -128,6 +143,20 @@ tasks = st.builds(
     pid=st.none() | texts,
     target=st.just(""),
 )
+schedules = st.builds(
+    Schedule,
+    id=texts,
+    cron=texts,
+    promise_id=texts,
+    promise_timeout_ms=integers,
+    promise_param=values,
+    promise_tags=mappings,
+    created_at_ms=integers,
+    next_run_at_ms=integers,
+    last_run_at_ms=st.none() | integers,
+    paused=st.booleans(),
+    time_zone=texts,
+)
 preloads = st.builds(
     Preload, promises=st.lists(promises, max_size=2).map(tuple), complete=st.booleans()
 )
@@ -142,6 +171,7 @@ dones = st.builds(
     task=st.none() | tasks,
     created=st.booleans(),
     preload=st.none() | preloads,
+    schedule=st.none() | schedules,
 )
 fences = st.builds(Done, action=inner | refusals, preload=st.none() | preloads)
 outcomes: st.SearchStrategy[Outcome] = dones | fences | refusals | st.just(SKIPPED)

@@ -23,7 +23,7 @@ FAILURES = (
 )
 """Everything that one statement of a batch may raise."""
 
-BORN_IN_BATCHES = {"promises", "tasks"}
+BORN_IN_BATCHES = {"promises", "tasks", "schedules"}
 """Tables whose rows a batch creates because it found none."""
 
 _UNIQUE_VIOLATION = "23505"

@@ -113,13 +113,15 @@ class PostgresLane:
         """
         rounds = 1 if self._in_transaction else ROUNDS_MAX
 
+        tells_time = self._tells_time and not plan.told
+
         def now(database_ms: int) -> int:
-            if not self._tells_time:
+            if not tells_time:
                 return now_ms
             return self._clock.hear(database_ms, asked_ns=asked_ns)
 
         also: frozenset[str] = frozenset()
-        at_ms = None if self._tells_time else now_ms
+        at_ms = None if tells_time else now_ms
         for _ in range(rounds):
             asked_ns = self._clock.asks()
             async with self._undone_on_failure():

@@ -6,8 +6,8 @@ from typing import Final
 
 import asyncpg
 
-from holdfast.core.records import Callback, Promise, Task, Unblock
-from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused, Schedule
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
+from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db import revisions, rows
 from holdfast_store.db.archive_statements import ArchiveStatements
@@ -16,6 +16,7 @@ from holdfast_store.db.postgres import errors as postgres_errors
 from holdfast_store.db.postgres import schema as postgres_schema
 from holdfast_store.db.postgres import statements as postgres_statements
 from holdfast_store.db.postgres.snapshot import meant
+from holdfast_store.db.schedule_rows import schedule_inserted
 from holdfast_store.db.statements import Statements
 from holdfast_store.db.tables import metadata, schema_floors, schema_revisions
 from holdfast_store.storage import CommitOutcomeUnknown
@@ -106,7 +107,7 @@ class PostgresRestoration:
             case Unblock():
                 return [(locking.unblock_insert, _each(archived.unblock_inserted, alike))]
             case Schedule():
-                return [(locking.schedule_insert, _each(archived.schedule_inserted, alike))]
+                return [(locking.schedule_insert, _each(schedule_inserted, alike))]
 
     async def commit(self) -> None:
         """Make everything stand; raise `CommitOutcomeUnknown` when nobody can tell whether it does.

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from holdfast.core.working_set import Changes
-from holdfast_store.db import rows
+from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
 
@@ -56,8 +56,18 @@ def parts_of(changes: Changes, texts: LockingStatements) -> tuple[list[Part], li
         *saved,
         # One row can be replaced once by a statement, and in one order by all who write.
         (texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())]),
+        *_schedule_parts(changes, texts),
     ]
     return before, [part for part in together if part[1]]
+
+
+def _schedule_parts(changes: Changes, texts: LockingStatements) -> Sequence[Part]:
+    created = sorted(changes.schedules_created, key=attrgetter("id"))
+    return (
+        (texts.schedule_insert, _each(schedule_rows.schedule_inserted, created)),
+        (texts.schedule_update, _each(schedule_rows.schedule_updated, changes.schedules_updated)),
+        (texts.schedule_delete, [(key,) for key in changes.schedules_deleted]),
+    )
 
 
 def _each(write: Callable[[Any], Row], records: Sequence[object]) -> list[Row]:

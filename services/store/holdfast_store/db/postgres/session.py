@@ -9,9 +9,9 @@ from typing import Any
 
 import asyncpg
 
-from holdfast.core.records import Callback, Preload, Promise, PromiseState, Task
+from holdfast.core.records import Callback, Preload, Promise, PromiseState, Schedule, Task
 from holdfast.core.working_set import Changes, WorkingSet
-from holdfast_store.db import rows
+from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.postgres.saving import columns_of, joined, parts_of
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
@@ -42,6 +42,7 @@ class _Picked:
     queued: list[str] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     passed_by: frozenset[str] = frozenset()
+    schedules: list[Schedule] = field(default_factory=list)
 
     def ids(self) -> set[str]:
         in_turn = (turn.id for turn in self.turns if turn.id is not None)
@@ -106,6 +107,10 @@ class PostgresSession:
             locked.update(row[0] for row in found if row[0] is not None)
         picked = await self._pick(plan, at_ms)
         locked |= picked.ids()
+        if plan.schedules or plan.firing:
+            # Behind the promises, wherever both are locked, so that nobody waits in a circle.
+            picked.schedules = await self._lock_schedules(plan)
+            locked_at_ms = None  # what was created meanwhile must not lie in the future
         if locked_at_ms is not None and not locked:
             # Nothing of what is asked for exists, so there is nothing that anybody could have
             # changed between the locks and the clock: whoever creates it meanwhile is in our way.
@@ -169,6 +174,20 @@ class PostgresSession:
             found = await self.fetch(locking.queued_turns, rows.turns_text(plan.turns))
             picked.turns = [Turn(group=group, tree=tree, id=i) for group, tree, i in found]
         return picked
+
+    async def _lock_schedules(self, plan: Plan) -> list[Schedule]:
+        """Wait for those that somebody asks for; of those that are due, leave others theirs."""
+        found = []
+        if plan.schedules:
+            found += await self.fetch(self._locking.schedules_lock, sorted(plan.schedules))
+        if plan.firing:
+            found += await self.fetch(self._locking.schedules_lock_free, sorted(plan.firing))
+        return [schedule_rows.schedule_of(row) for row in found]
+
+    async def schedules(self, ids: Sequence[str]) -> list[Schedule]:
+        """Read the schedules with these ids."""
+        found = await self.fetch(self._statements.schedules, list(ids))
+        return [schedule_rows.schedule_of(row) for row in found]
 
     async def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
         """Read the promises with these ids, in their order; one that does not exist is left out."""
@@ -262,7 +281,11 @@ def _loaded(found: Sequence[Any], picked: _Picked, *, now_ms: int) -> Loaded:
             for awaiter, version in zip(awaiters or (), versions or (), strict=True)
         ]
     working_set = WorkingSet(
-        promises=promises, tasks=tasks, callbacks=callbacks, listeners=listeners
+        promises=promises,
+        tasks=tasks,
+        callbacks=callbacks,
+        listeners=listeners,
+        schedules=picked.schedules,
     )
     return Loaded(
         working_set=working_set,

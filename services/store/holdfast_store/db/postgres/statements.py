@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from holdfast_store.db import archive_rows as archived
-from holdfast_store.db import rows
+from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.statements import NOTHING, trees_in_turn
 from holdfast_store.db.tables import (
@@ -73,6 +73,13 @@ class LockingStatements:
     listener_insert: str
     unblock_insert: str
     schedule_insert: str
+    schedule_update: str
+    schedule_delete: str
+    """ids →"""
+    schedules_lock: str
+    """ids → schedules, locked in the order of their ids; waits."""
+    schedules_lock_free: str
+    """ids → those schedules that nobody else has locked."""
     unblocks_lock: str
     """addresses, limit → address, promise id, instant and size of the promise; waits."""
     unblocks_delete: str
@@ -169,7 +176,11 @@ def build(dialect: Postgres) -> LockingStatements:
         callback_insert=insert(callbacks, *archived.CALLBACK),
         listener_insert=insert(listeners, *archived.LISTENER),
         unblock_insert=insert(outbox, *archived.UNBLOCK),
-        schedule_insert=insert(schedules, *archived.SCHEDULE),
+        schedule_insert=insert(schedules, *schedule_rows.SCHEDULE),
+        schedule_update=update(schedules, schedule_rows.SCHEDULE_UPDATE),
+        schedule_delete=delete(schedules, "id"),
+        schedules_lock=text(_schedules(dialect).with_for_update(), "ids"),
+        schedules_lock_free=text(_schedules(dialect).with_for_update(skip_locked=True), "ids"),
         unblocks_lock=text(_unblocks_to(dialect), "addresses", "limit"),
         unblocks_delete=delete(outbox, "address", "promise_id"),
         unblocks_drop=text(_unblocks_delete(_unblocks_before()), "before_ms", "limit"),
@@ -256,6 +267,14 @@ def _lock_awaiters(dialect: Postgres) -> sa.Select[Any]:
         .where(promises.c.id.in_(awaiters))
         .order_by(promises.c.id)
         .with_for_update(of=promises, skip_locked=True)
+    )
+
+
+def _schedules(dialect: Postgres) -> sa.Select[Any]:
+    return (
+        sa.select(*schedule_rows.columns())
+        .where(dialect.among(schedules.c.id, "ids"))
+        .order_by(schedules.c.id)
     )
 
 

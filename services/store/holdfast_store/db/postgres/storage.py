@@ -7,14 +7,21 @@ what two stores do at once is decided by the database.
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from holdfast.core.records import Preload, Promise
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.records import Preload, Promise, Schedule
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.core.working_set import Changes
-from holdfast_store.db import queues, revisions, statements
+from holdfast_store.db import queues, resetting, revisions, statements
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.postgres import retention as postgres_retention
 from holdfast_store.db.postgres import schema as postgres_schema
@@ -209,6 +216,12 @@ class PostgresStorage:
         """List groups with waiting execute messages."""
         return frozenset(row[0] for row in await self._read(self._statements.queued_groups))
 
+    async def unblock_addresses(self, scheme: str, *, behind: str, limit: int) -> Sequence[str]:
+        """List addresses of a scheme that messages about settled promises wait for, in order."""
+        bounds = statements.addresses_of_scheme(scheme, behind=behind)
+        found = await self._read(self._statements.unblock_addresses, *bounds, limit)
+        return [row[0] for row in found]
+
     async def lease_holders(self) -> frozenset[tuple[str, str]]:
         """List the process starts, as pid and instance, that hold leases now."""
         found = await self._read(self._statements.lease_holders)
@@ -219,25 +232,54 @@ class PostgresStorage:
         states = await self._read(self._statements.queue_states)
         return queues.counted(states, await self._read(self._statements.queue_due, now_ms))
 
-    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+    async def search_promises(
+        self, search: PromiseSearch, *, now_ms: int, told: bool = False
+    ) -> PromisePage:
         """List promises, as they read now by the database's clock."""
 
         async def look(session: PostgresSession) -> PromisePage:
-            at_ms = await self._instant(session, now_ms)
+            at_ms = now_ms if told else await self._instant(session, now_ms)
             return await postgres_searches.promises(session, self._searches, search, now_ms=at_ms)
 
         return await self._open_readers().run(look)
 
-    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+    async def search_tasks(
+        self, search: TaskSearch, *, now_ms: int, told: bool = False
+    ) -> TaskPage:
         """List tasks, as they read now by the database's clock."""
 
         async def look(session: PostgresSession) -> TaskPage:
-            at_ms = await self._instant(session, now_ms)
+            at_ms = now_ms if told else await self._instant(session, now_ms)
             return await postgres_searches.tasks(
                 session, self._searches, self._statements, search, now_ms=at_ms
             )
 
         return await self._open_readers().run(look)
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules."""
+        return await self._open_readers().run(
+            lambda s: postgres_searches.schedules(s, self._searches, search)
+        )
+
+    async def next_schedule_at_ms(self) -> int | None:
+        """Answer when the next schedule is due; `None` when none ever is."""
+        [(at_ms,)] = await self._read(self._statements.next_schedule)
+        return None if at_ms is None else int(at_ms)
+
+    async def due_schedules(
+        self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
+    ) -> Sequence[Schedule]:
+        """Read so many schedules that are due, the earliest first."""
+
+        async def read(session: PostgresSession) -> list[Schedule]:
+            due = self._statements.due_schedules
+            found = await session.fetch(due, now_ms, limit + len(skip))
+            ids = queues.chosen(found, limit=limit, bytes_max=bytes_max, skip=skip)
+            by_id = {each.id: each for each in await session.schedules(ids)}
+            return [by_id[each] for each in ids if each in by_id]
+
+        return await self._open_readers().run(read)
 
     async def _instant(self, session: PostgresSession, now_ms: int) -> int:
         """Read the clock before anything else: what was answered before stays true."""
@@ -276,6 +318,18 @@ class PostgresStorage:
                 s, roots, before_ms=before_ms, behind=behind, limit=limit
             )
         )
+
+    async def reset(self) -> None:
+        """Delete every record, all at once, whatever other stores do meanwhile."""
+
+        async def clear(session: PostgresSession) -> None:
+            await session.execute(resetting.lock())
+            for text in resetting.statements(Postgres()):
+                await session.execute(text)
+
+        # With the turn of the batches: none of this store's own is in the midst of it.
+        async with self._turn:
+            await self._open_readers().run_whole(clear)
 
     async def ping(self) -> None:
         """Answer when the database can be read, accepts writes and has the tables of this version.

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
-from holdfast.core.records import Callback, Promise, Task, Unblock
-from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused, Schedule
+from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
+from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db import revisions, rows
 from holdfast_store.db.archive_statements import ArchiveStatements
+from holdfast_store.db.schedule_rows import schedule_inserted
 from holdfast_store.db.session import Session
 from holdfast_store.db.sqlite import errors as sqlite_errors
 from holdfast_store.db.sqlite.connections import prepare_for_writing
@@ -100,7 +101,7 @@ class SqliteRestoration:
             case Unblock():
                 return [(statements.unblock_insert, _each(archived.unblock_inserted, alike))]
             case Schedule():
-                return [(statements.schedule_insert, _each(archived.schedule_inserted, alike))]
+                return [(statements.schedule_insert, _each(schedule_inserted, alike))]
 
     async def commit(self) -> None:
         """Make everything stand, and move it from the log into the file."""

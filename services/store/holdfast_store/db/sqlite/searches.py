@@ -1,9 +1,22 @@
 """Listings of a SQLite file, on a reader's connection."""
 
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast_store.db.rows import json_text
 from holdfast_store.db.search_statements import SearchStatements
-from holdfast_store.db.searches import ids_on_page, promise_page, task_page, woken
+from holdfast_store.db.searches import (
+    ids_on_page,
+    promise_page,
+    schedule_page,
+    task_page,
+    woken,
+)
 from holdfast_store.db.session import Session
 from holdfast_store.db.statements import Statements
 
@@ -33,3 +46,11 @@ def tasks(
     ids = json_text([row[0] for row in found])
     woken_by = woken(session.fetch(statements.resumes, (ids,)))
     return task_page(search, found, woken_by, now_ms=now_ms)
+
+
+def schedules(session: Session, texts: SearchStatements, search: ScheduleSearch) -> SchedulePage:
+    """List schedules."""
+    question = texts.schedules(search)
+    found = session.fetch(question.text, question.parameters)
+    ids = ids_on_page(found, search.limit)
+    return schedule_page(search, ids, session.schedules(ids), more=len(found) > len(ids))

@@ -8,16 +8,23 @@ read, so that what was loaded cannot change before it is saved.
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from holdfast.core.records import Preload, Promise
-from holdfast.core.search import PromisePage, PromiseSearch, TaskPage, TaskSearch
+from holdfast.core.records import Preload, Promise, Schedule
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
 from holdfast.core.working_set import Changes
-from holdfast_store.db import queues
+from holdfast_store.db import queues, resetting
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
 from holdfast_store.db.ownership import Ownership
@@ -28,7 +35,7 @@ from holdfast_store.db.sqlite import searches as sqlite_searches
 from holdfast_store.db.sqlite.connections import check_version, connect
 from holdfast_store.db.sqlite.readers import Readers
 from holdfast_store.db.sqlite.writer import Writer
-from holdfast_store.db.statements import Statements, build
+from holdfast_store.db.statements import Statements, addresses_of_scheme, build
 from holdfast_store.storage import (
     Armed,
     Loaded,
@@ -161,6 +168,12 @@ class SqliteStorage:
         """List groups with waiting execute messages."""
         return await self._on_reader(lambda s: queues.queued_groups(s, self._statements))
 
+    async def unblock_addresses(self, scheme: str, *, behind: str, limit: int) -> Sequence[str]:
+        """List addresses of a scheme that messages about settled promises wait for, in order."""
+        wanted = (*addresses_of_scheme(scheme, behind=behind), limit)
+        text = self._statements.unblock_addresses
+        return await self._on_reader(lambda s: [row[0] for row in s.fetch(text, wanted)])
+
     async def lease_holders(self) -> frozenset[tuple[str, str]]:
         """List the process starts, as pid and instance, that hold leases now."""
         return await self._on_reader(lambda s: queues.lease_holders(s, self._statements))
@@ -171,17 +184,47 @@ class SqliteStorage:
             lambda s: queues.queue_counts(s, self._statements, now_ms=now_ms)
         )
 
-    async def search_promises(self, search: PromiseSearch, *, now_ms: int) -> PromisePage:
+    async def search_promises(
+        self,
+        search: PromiseSearch,
+        *,
+        now_ms: int,
+        told: bool = False,  # noqa: ARG002 - a file has no clock of its own
+    ) -> PromisePage:
         """List promises, as they read now."""
         return await self._on_reader(
             lambda s: sqlite_searches.promises(s, self._searches, search, now_ms=now_ms)
         )
 
-    async def search_tasks(self, search: TaskSearch, *, now_ms: int) -> TaskPage:
+    async def search_tasks(
+        self,
+        search: TaskSearch,
+        *,
+        now_ms: int,
+        told: bool = False,  # noqa: ARG002 - a file has no clock of its own
+    ) -> TaskPage:
         """List tasks, as they read now."""
         return await self._on_reader(
             lambda s: sqlite_searches.tasks(
                 s, self._searches, self._statements, search, now_ms=now_ms
+            )
+        )
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
+        """List schedules."""
+        return await self._on_reader(lambda s: sqlite_searches.schedules(s, self._searches, search))
+
+    async def next_schedule_at_ms(self) -> int | None:
+        """Answer when the next schedule is due; `None` when none ever is."""
+        return await self._on_reader(lambda s: queues.next_schedule_at_ms(s, self._statements))
+
+    async def due_schedules(
+        self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
+    ) -> Sequence[Schedule]:
+        """Read so many schedules that are due, the earliest first."""
+        return await self._on_reader(
+            lambda s: queues.due_schedules(
+                s, self._statements, now_ms=now_ms, limit=limit, bytes_max=bytes_max, skip=skip
             )
         )
 
@@ -218,6 +261,15 @@ class SqliteStorage:
     async def _whole(self, work: Callable[[Session], R]) -> R:
         async with self._turn:
             return await self.on_writer(self._writer.whole, work)
+
+    async def reset(self) -> None:
+        """Delete every record, all at once."""
+
+        def clear(session: Session) -> None:
+            for text in resetting.statements(Sqlite()):
+                session.run(text)
+
+        await self._whole(clear)
 
     async def ping(self) -> None:
         """Read from the file."""

@@ -1,0 +1,167 @@
+"""Schedules that are due are fired: each occurrence creates its promise, exactly once.
+
+What is due is read first, so that the ids of the promises are known when a transaction begins. The
+transaction locks the schedules, passes over those that another store has in hand or has fired
+meanwhile, creates the promises and advances the schedules: all of it stands or none. It takes so
+many occurrences at most, however many were missed; the next one goes on.
+
+A schedule that the database refuses to fire is set aside for a while, so that it delays no other.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from holdfast.core.cron import InvalidCron
+from holdfast.core.records import Schedule
+from holdfast.core.schedule import Due, due_by
+from holdfast_chassis.logs import get_logger
+from holdfast_store.observer import Observer
+from holdfast_store.sizes import schedule_bytes
+from holdfast_store.storage import Storage, StorageError
+
+log = get_logger(__name__)
+
+OCCURRENCES_MAX: Final = 256
+"""Of one transaction: missed ones must not keep callers waiting for the database."""
+BYTES_MAX: Final = 8 * 1_048_576
+"""Payloads of one transaction; one occurrence goes in any case."""
+
+PAUSE_MS_MIN: Final = 1_000
+PAUSE_MS_MAX: Final = 600_000
+"""Pauses, each twice the one before, of a schedule that cannot be fired."""
+ASIDE_MAX: Final = 10_000
+"""Schedules that are set aside; a database that refuses more has another trouble."""
+
+
+class FiringRefused(StorageError):
+    """The database refuses what schedules would create."""
+
+
+Fire = Callable[[Sequence[Due], int | None], Awaitable[list[int]]]
+"""Carries out one transaction; answers how late each occurrence was. Raises a `StorageError`."""
+
+
+@dataclass(slots=True)
+class _Aside:
+    """A schedule that could not be fired."""
+
+    until_ms: int
+    tries: int
+
+
+class Firing:
+    """Fires what is due; one caller at a time, of whom a replica may be another."""
+
+    def __init__(
+        self, storage: Storage, fire: Fire, *, clock: Callable[[], int], observer: Observer
+    ) -> None:
+        self._storage = storage
+        self._fire = fire
+        self._clock = clock
+        self._observer = observer
+        self._aside: dict[str, _Aside] = {}
+
+    async def fire_due(self, *, at_ms: int | None = None) -> int:
+        """Fire everything that is due now, or at an instant; answer how many occurrences.
+
+        Bounded per transaction, and not in all. What another store has in hand is left to it.
+        Raises a `StorageError`; what was fired before stands.
+        """
+        fired = 0
+        while some := await self.fire_some(at_ms=at_ms):
+            fired += some
+        return fired
+
+    async def fire_some(self, *, at_ms: int | None = None) -> int:
+        """Fire what fits into one transaction; answer how many occurrences, 0 if none is due."""
+        now_ms = self._clock() if at_ms is None else at_ms
+        found = await self._storage.due_schedules(
+            now_ms=now_ms, limit=OCCURRENCES_MAX, bytes_max=BYTES_MAX, skip=self._skipped(now_ms)
+        )
+        dues = self._planned(found, now_ms)
+        if not dues:
+            # What was found and means nothing is set aside: there may be others behind it.
+            return await self.fire_some(at_ms=at_ms) if found else 0
+        try:
+            fired = len(await self._fire(dues, at_ms))
+        except FiringRefused as error:
+            if len(dues) > 1:
+                return await self._fire_each(dues, at_ms, now_ms)
+            self._set_aside(dues[0].schedule, str(error), now_ms)
+            return await self.fire_some(at_ms=at_ms)
+        self._forget(dues)
+        return fired
+
+    def forget(self) -> None:
+        """Learn that there are no schedules any more."""
+        self._aside.clear()
+
+    async def next_at_ms(self) -> int | None:
+        """Find when there is something to fire; for what is set aside, when its pause ends."""
+        now_ms = self._clock()
+        skipped = self._skipped(now_ms)
+        if not skipped:
+            return await self._storage.next_schedule_at_ms()
+        pause_ends_ms = min(self._aside[schedule_id].until_ms for schedule_id in skipped)
+        due = await self._storage.due_schedules(
+            now_ms=pause_ends_ms, limit=1, bytes_max=1, skip=skipped
+        )
+        return due[0].next_run_at_ms if due else pause_ends_ms
+
+    def _planned(self, found: Sequence[Schedule], now_ms: int) -> list[Due]:
+        """Plan what fits into one transaction, and a share of it for each schedule."""
+        share = OCCURRENCES_MAX // max(1, len(found))
+        left = BYTES_MAX
+        dues: list[Due] = []
+        for schedule in found:
+            size = 1 + schedule_bytes(schedule)
+            limit = min(max(1, share), left // size)
+            if limit < 1 and dues:
+                break
+            try:
+                due = due_by(schedule, now_ms=now_ms, limit=max(1, limit))
+            except InvalidCron as error:
+                self._set_aside(schedule, str(error), now_ms)
+                continue
+            if due.occurrences:
+                dues.append(due)
+                left -= size * len(due.occurrences)
+        return dues
+
+    async def _fire_each(self, dues: Sequence[Due], at_ms: int | None, now_ms: int) -> int:
+        """Look for the one that the database refuses."""
+        fired = 0
+        for due in dues:
+            try:
+                fired += len(await self._fire([due], at_ms))
+            except FiringRefused as error:
+                self._set_aside(due.schedule, str(error), now_ms)
+            else:
+                self._forget([due])
+        return fired
+
+    def _forget(self, fired: Sequence[Due]) -> None:
+        for due in fired if self._aside else ():
+            self._aside.pop(due.schedule.id, None)
+
+    def _skipped(self, now_ms: int) -> frozenset[str]:
+        if not self._aside:
+            return frozenset()
+        return frozenset(i for i, aside in self._aside.items() if aside.until_ms > now_ms)
+
+    def _set_aside(self, schedule: Schedule, reason: str, now_ms: int) -> None:
+        known = self._aside.get(schedule.id)
+        tries = 1 if known is None else known.tries + 1
+        pause_ms = min(PAUSE_MS_MIN * 2 ** min(tries - 1, 16), PAUSE_MS_MAX)
+        if known is None and len(self._aside) >= ASIDE_MAX:
+            self._aside.pop(next(iter(self._aside)))
+        self._aside[schedule.id] = _Aside(until_ms=now_ms + pause_ms, tries=tries)
+        log.error(
+            "schedule_set_aside",
+            id=schedule.id,
+            tries=tries,
+            pause_s=pause_ms / 1000,
+            error=reason,
+        )
+        self._observer.schedule_refused()
