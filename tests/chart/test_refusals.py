@@ -9,6 +9,7 @@ from tests.chart.charts import CHART, Helm, HelmFailed
 
 REMOVED: dict[str, str] = yaml.safe_load((CHART / "files" / "removed-keys.yaml").read_text())
 
+TOKEN: Any = {"token": {"existingSecret": "token"}}
 SECRET = {"database": {"existingSecret": "given"}}
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -39,6 +40,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a route without a Gateway": (
         {"gateway": {"httpRoute": {"enabled": True}}},
         "gateway.httpRoute is enabled, but hangs on no Gateway: add one to",
+    ),
+    "keys in two places": (
+        {"auth": {"existingSecret": "keys", "url": "https://issuer/keys", **TOKEN}},
+        "auth.existingSecret and auth.url both say where the keys are that verify tokens",
+    ),
+    "a gateway without a token": (
+        {"auth": {"existingSecret": "keys"}},
+        "auth makes the store ask for tokens, and gateway has none: set auth.token.existingSecret",
+    ),
+    "a worker group without a token": (
+        {
+            "auth": {"url": "https://issuer/keys"},
+            "gateway": TOKEN,
+            "operator": TOKEN,
+        },
+        "and workerGroups.db has none: set auth.token.existingSecret for all, or workerGroups.db",
+    ),
+    "certificates of clients without TLS": (
+        {"tls": {"store": {"clientCertificates": True}}},
+        "tls.store.clientCertificates needs tls.store.existingSecret",
+    ),
+    "certificates that clients do not have": (
+        {"tls": {"store": {"clientCertificates": True, "existingSecret": "tls"}}},
+        "its clients have none: set tls.clients.existingSecret to a Secret with tls.crt, tls.key",
     ),
     "more fewest than most": (
         {"workerGroups": {"workers": {"autoscaling": {"min": 5, "max": 2}}}},

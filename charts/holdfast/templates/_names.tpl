@@ -49,7 +49,7 @@ members. The other name is for the half minute in which a name server still tell
 that are gone: the Service behind it leads to one that is ready at once.
 */}}
 {{- define "holdfast.storeUrl" -}}
-grpc://{{ include "holdfast.nameOf" (dict "root" . "name" "store") }}:50051
+grpc{{ if .Values.tls.store.existingSecret }}s{{ end }}://{{ include "holdfast.nameOf" (dict "root" . "name" "store") }}:50051
 {{- if include "holdfast.sharedDatabase" . -}}
 ,{{ include "holdfast.nameOf" (dict "root" . "name" "store-headless") }}:50051
 {{- end -}}

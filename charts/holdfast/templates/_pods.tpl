@@ -106,6 +106,9 @@ args: [serve]
 {{- with .mounts }}
 {{ toYaml . }}
 {{- end }}
+{{- range $name, $_ := include "holdfast.secrets" . | fromJson }}
+- {name: {{ $name }}, mountPath: /etc/holdfast/{{ $name }}, readOnly: true}
+{{- end }}
 {{- with .config.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -122,13 +125,20 @@ args: [serve]
 {{- with .volumes }}
 {{ toYaml . }}
 {{- end }}
+{{- range $name, $secret := include "holdfast.secrets" . | fromJson }}
+- name: {{ $name }}
+  secret:
+    secretName: {{ $secret | quote }}
+    defaultMode: 288 # 0440: for the pod's group
+{{- end }}
 {{- with .config.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
 {{/*
-Probes over HTTP. Readiness asks the port that serves, so that a port that does not answer counts;
+Probes over HTTP. Readiness asks the port that serves, so that a port that does not answer counts,
+with "scheme" HTTPS where that is encrypted (nobody looks at the certificate);
 liveness asks the metrics port, which a process that is merely busy still answers.
 */}}
 {{- define "holdfast.httpProbes" -}}
@@ -137,7 +147,7 @@ startupProbe:
   httpGet: {path: /health, port: metrics}
   {{- toYaml $probes.startup | nindent 2 }}
 readinessProbe:
-  httpGet: {path: /ready, port: {{ .readyPort }}}
+  httpGet: {path: /ready, port: {{ .readyPort }}{{ with .scheme }}, scheme: {{ . }}{{ end }}}
   {{- toYaml $probes.readiness | nindent 2 }}
 livenessProbe:
   httpGet: {path: /health, port: metrics}

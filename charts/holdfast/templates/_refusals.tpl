@@ -9,6 +9,7 @@ of a wrong type, or misspelt, is refused by values.schema.json before.
 {{- include "holdfast.refuseStore" . -}}
 {{- include "holdfast.refuseGateway" . -}}
 {{- include "holdfast.refuseNames" . -}}
+{{- include "holdfast.refuseSecurity" . -}}
 {{- $owners := dict -}}
 {{- range $name, $group := include "holdfast.workerGroups" . | fromJson -}}
 {{- include "holdfast.refuseGroup" (dict "root" $ "name" $name "group" $group "where" (printf "workerGroups.%s" $name) "owners" $owners) -}}

@@ -4,13 +4,20 @@ Each event is one JSON line when nobody watches, and one coloured line when stde
 What third parties log goes through the same formatter, with its message as the event.
 """
 
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TextIO
+from types import MappingProxyType
+from typing import Final, TextIO
+
+_EVERYWHERE: Final[ContextVar[Mapping[str, object]]] = ContextVar(
+    "holdfast_log_keys", default=MappingProxyType({})
+)
 
 _KEYS = "holdfast_keys"  # the attribute of a LogRecord that carries an event's details
 
@@ -57,6 +64,19 @@ def get_logger(name: str) -> Logger:
     return Logger(logging.getLogger(name))
 
 
+@contextlib.contextmanager
+def log_keys(**keys: object) -> Iterator[None]:
+    """Add keys to every event that is logged inside the block, those of third parties too.
+
+    Tasks that are started inside keep them, whatever they do later. What an event says itself wins.
+    """
+    token = _EVERYWHERE.set({**_EVERYWHERE.get(), **keys})
+    try:
+        yield
+    finally:
+        _EVERYWHERE.reset(token)
+
+
 def setup_logging(level: str, service: str, *, stream: TextIO | None = None) -> None:
     """Send everything that is logged to stderr, in the form that suits who reads it."""
     stream = sys.stderr if stream is None else stream
@@ -99,7 +119,7 @@ def event_of(record: logging.LogRecord, **fixed: object) -> dict[str, object]:
         "logger": record.name,
         **fixed,
     }
-    for key, value in getattr(record, _KEYS, {}).items():
+    for key, value in {**_EVERYWHERE.get(), **getattr(record, _KEYS, {})}.items():
         event.setdefault(key, value)
     if record.exc_info and record.exc_info[0] is not None:
         event["exception"] = logging.Formatter().formatException(record.exc_info)

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any, Final
 
+from holdfast.rpc.access import BadAccess, access_by
 from holdfast.rpc.admin import Admin
 from holdfast_chassis.health import HealthServer
 from holdfast_chassis.lifecycle import Shutdown, StartFailed, run
@@ -50,7 +52,10 @@ def _serve_command(settings: OperatorSettings) -> int:
     setup_logging(settings.log_level, "operator")
     quiet_kopf()
     try:
-        Admin(settings.store_url)
+        Admin(settings.store_url, access=access_by(settings))
+    except BadAccess as error:
+        print(f"{PROGRAM}: {error}.", file=sys.stderr)  # noqa: T201
+        return 2
     except ValueError as error:
         print(f"{PROGRAM}: HOLDFAST_OPERATOR_STORE_URL is not usable: {error}.", file=sys.stderr)  # noqa: T201
         return 2
@@ -65,7 +70,7 @@ class Operator:
         self.kube = Kube(sign_in, namespace=namespace, timeout_s=settings.request_seconds)
         self.mirror = Mirror(wake)
         self.queues = QueueWatch(
-            Admin,
+            functools.partial(Admin, access=access_by(settings)),
             wake,
             url=settings.store_url,
             interval_ms=settings.interval_ms,

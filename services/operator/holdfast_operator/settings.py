@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from holdfast_chassis.access import StoreAccessSettings
 from holdfast_chassis.settings import ProcessSettings, integer, setting
 
 NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -21,7 +22,7 @@ def namespace(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OperatorSettings(ProcessSettings):
+class OperatorSettings(StoreAccessSettings, ProcessSettings):
     """What whoever runs the operator may choose."""
 
     store_url: str = setting(

@@ -176,12 +176,14 @@ class QueueWatch:
 async def replicas_of(url: str) -> list[str]:
     """Find every process behind the addresses of a store: a name may stand for several.
 
-    Behind a name that is encrypted there may be several, too, but a certificate is for the name.
+    Where connections are encrypted, the certificate of each is still to be for the name.
     """
     urls: dict[str, None] = {}
     for endpoint in parse_endpoints(url):
-        hosts = [endpoint.host] if endpoint.tls else await _addresses_of(endpoint)
-        urls |= dict.fromkeys(str(replace(endpoint, host=host)) for host in hosts)
+        server = endpoint.server or (endpoint.host if endpoint.tls else "")
+        for host in await _addresses_of(endpoint):
+            named = server if host != server else ""
+            urls[str(replace(endpoint, host=host, server=named))] = None
     return list(urls)
 
 

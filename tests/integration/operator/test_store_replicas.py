@@ -108,7 +108,10 @@ async def test_a_name_stands_for_all_its_addresses(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
 
     assert await replicas_of("grpc://stores:7") == ["grpc://10.0.0.1:7", "grpc://10.0.0.2:7"]
-    assert await replicas_of("grpcs://stores:7") == ["grpcs://stores:7"]
+    assert await replicas_of("grpcs://stores:7") == [
+        "grpcs://10.0.0.1:7?server=stores",
+        "grpcs://10.0.0.2:7?server=stores",
+    ]
 
 
 async def test_a_name_that_nobody_knows_is_left_to_whoever_connects() -> None:

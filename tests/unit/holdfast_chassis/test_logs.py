@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast_chassis.logs import get_logger, setup_logging
+from holdfast_chassis.logs import get_logger, log_keys, setup_logging
 
 
 class Terminal(io.StringIO):
@@ -53,6 +53,26 @@ def test_details_cannot_displace_the_fields_that_tools_rely_on() -> None:
 
     event = json.loads(stream.getvalue())
     assert (event["service"], event["level"]) == ("store", "info")
+
+
+def test_keys_of_a_block_are_in_every_line_that_is_logged_inside() -> None:
+    stream = io.StringIO()
+    setup_logging("info", "gateway", stream=stream)
+    log = get_logger("here")
+
+    with log_keys(request_id="r1", path="/"):
+        log.info("promise_created", path="/orders")
+        with log_keys(trace_id="t1", level="x"):
+            logging.getLogger("elsewhere").info("of a third party")
+    log.info("outside")
+
+    events = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [(e.get("request_id"), e.get("trace_id"), e.get("path")) for e in events] == [
+        ("r1", None, "/orders"),  # what an event says itself wins
+        ("r1", "t1", "/"),
+        (None, None, None),
+    ]
+    assert events[1]["level"] == "info"
 
 
 def test_an_exception_stays_within_its_line() -> None:

@@ -6,6 +6,7 @@ Standard library only, because it runs in the gateway's image.
 
 import json
 import os
+import ssl
 import sys
 import time
 import urllib.error
@@ -22,6 +23,11 @@ PAUSE_SECONDS = 0.5
 REQUEST_SECONDS_MAX = 15.0
 
 TOTAL = 5998
+
+# Whether it works is the question here, not who it is: its certificate may be for other names.
+UNVERIFIED = ssl.create_default_context()
+UNVERIFIED.check_hostname = False
+UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 def main() -> str:
@@ -97,7 +103,9 @@ def call(
     )
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=REQUEST_SECONDS_MAX) as answer:
+            with urllib.request.urlopen(
+                request, timeout=REQUEST_SECONDS_MAX, context=UNVERIFIED
+            ) as answer:
                 text = answer.read()
                 parsed: dict[str, Any] = json.loads(text) if text else {}
                 return parsed

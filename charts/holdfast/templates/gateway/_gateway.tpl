@@ -10,6 +10,13 @@
   value: {{ printf "%s:9090" .Values.listenHost | quote }}
 - name: HOLDFAST_GATEWAY_STOP_SECONDS
   value: {{ .Values.gateway.stopSeconds | quote }}
+{{- include "holdfast.accessEnv" (dict "root" . "prefix" "HOLDFAST_GATEWAY" "config" .Values.gateway) }}
+{{- include "holdfast.authEnv" (dict "root" . "prefix" "HOLDFAST_GATEWAY") }}
+{{- if and (include "holdfast.asksForTokens" .) .Values.auth.apps }}
+- name: HOLDFAST_GATEWAY_AUTH_APPS
+  value: "1"
+{{- end }}
+{{- include "holdfast.tlsEnv" (dict "prefix" "HOLDFAST_GATEWAY" "tls" .Values.tls.gateway) }}
 {{- end -}}
 
 {{/* The port of the gateway's Service by name. */}}

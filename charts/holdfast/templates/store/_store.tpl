@@ -26,6 +26,12 @@
   value: {{ printf "%s:9090" .Values.listenHost | quote }}
 - name: HOLDFAST_STORE_DRAIN_MS
   value: {{ mulf .Values.store.drainSeconds 1000 | int64 | quote }}
+{{- include "holdfast.authEnv" (dict "root" . "prefix" "HOLDFAST_STORE") }}
+{{- if and (include "holdfast.asksForTokens" .) .Values.auth.scalerOpen }}
+- name: HOLDFAST_STORE_AUTH_SCALER_OPEN
+  value: "1"
+{{- end }}
+{{- include "holdfast.tlsEnv" (dict "prefix" "HOLDFAST_STORE" "tls" .Values.tls.store) }}
 {{- end -}}
 
 {{/*
@@ -74,6 +80,10 @@ spec:
       ports:
         - {name: grpc, containerPort: 50051, protocol: TCP}
         - {name: metrics, containerPort: 9090, protocol: TCP}
+      {{- if .Values.tls.store.existingSecret }}
+      {{- /* The kubelet's gRPC probes know no TLS. */}}
+      {{- include "holdfast.httpProbes" (dict "root" . "readyPort" "metrics") | nindent 6 }}
+      {{- else }}
       startupProbe:
         grpc: {port: 50051, service: liveness}
         {{- toYaml .Values.probes.startup | nindent 8 }}
@@ -83,6 +93,7 @@ spec:
       livenessProbe:
         grpc: {port: 50051, service: liveness}
         {{- toYaml .Values.probes.liveness | nindent 8 }}
+      {{- end }}
       {{- with $facts.preStopSeconds }}
       lifecycle:
         preStop:

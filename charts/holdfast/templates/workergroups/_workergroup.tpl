@@ -29,6 +29,7 @@ the pod that a member of the store is; it survives a restart of the container.
 - name: {{ $prefix }}_PID
   valueFrom:
     fieldRef: {fieldPath: metadata.name}
+{{- include "holdfast.accessEnv" (dict "root" .root "prefix" $prefix "config" .config) }}
 {{- end -}}
 
 {{/* How many pods the Deployment has, where nobody else decides: a number or nothing. */}}

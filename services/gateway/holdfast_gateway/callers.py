@@ -1,0 +1,194 @@
+"""Who sends a request, where tokens are asked for, and what that allows.
+
+The token is checked before a route's handler runs; what it covers is checked where requests turn
+into operations, so that every id counts which a route names, whatever the route. Routes that ask
+for no token act in the name of the gateway.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextvars import ContextVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from holdfast.core.membership import Member
+from holdfast.core.naming import done_within, names_of
+from holdfast.core.requests import Done, Refusal, Request
+from holdfast.core.search import (
+    PromisePage,
+    PromiseSearch,
+    SchedulePage,
+    ScheduleSearch,
+    TaskPage,
+    TaskSearch,
+)
+from holdfast.port import Answer, Receiver, Store
+from holdfast_chassis.authorization import EVERYTHING, Denial, Denied, Grant, judge
+from holdfast_chassis.keys import KeysUnavailable
+from holdfast_chassis.tokens import Verifier, token_in
+from holdfast_gateway.errors import RETRY_SECONDS, Problem
+from holdfast_gateway.gateway import Groups
+
+if TYPE_CHECKING:  # a program with its store inside never loads gRPC
+    from holdfast.rpc.admin import ConnectedMember, Queue
+
+_CHALLENGE: Final = 'Bearer realm="holdfast"'
+_CALLER: ContextVar[Grant | None] = ContextVar("caller", default=None)
+_EXPIRES_AT: ContextVar[float | None] = ContextVar("expires_at", default=None)
+
+
+class Callers:
+    """The guard of routes that ask for a token."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+
+    async def admit(
+        self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
+    ) -> None:
+        """Let a request through that has a valid token; raises Problem.
+
+        One for a listing, which names nothing, needs a token for everything.
+        """
+        is_listing = connection.scope.get("method") == "GET" and not connection.path_params
+        token = token_in(connection.headers.get("authorization"))
+        try:
+            grant = await self._verifier.authorize(token, EVERYTHING if is_listing else ())
+        except Denied as error:
+            raise problem_of_denial(error.denial) from error
+        except KeysUnavailable as error:
+            raise Problem(
+                status=HTTPStatus.SERVICE_UNAVAILABLE,
+                code="keys_unavailable",
+                detail="The keys that verify tokens cannot be had; send the same request later.",
+                headers={"Retry-After": RETRY_SECONDS},
+            ) from error
+        _CALLER.set(grant)
+        remaining_s = self._verifier.remaining_s(grant)
+        _EXPIRES_AT.set(asyncio.get_running_loop().time() + remaining_s)
+
+
+async def caller_expires() -> None:
+    """Return when the token of the present request expires; without one, never."""
+    expires_at = _EXPIRES_AT.get()
+    if expires_at is None:
+        await asyncio.get_running_loop().create_future()
+    else:
+        await asyncio.sleep(expires_at - asyncio.get_running_loop().time())
+
+
+def problem_of_denial(denial: Denial) -> Problem:
+    """Answer 401 or 403, with what RFC 6750 wants to be said about it."""
+    if denial.status is HTTPStatus.FORBIDDEN:
+        challenge = f'{_CHALLENGE}, error="insufficient_scope"'
+    elif denial.code == "token_missing":
+        challenge = _CHALLENGE
+    else:
+        challenge = f'{_CHALLENGE}, error="invalid_token"'
+    return Problem(
+        status=denial.status,
+        code=denial.code,
+        detail=denial.message,
+        headers={"WWW-Authenticate": challenge},
+    )
+
+
+class BoundedStore:
+    """A store that carries out for a request what its token covers, and nothing else.
+
+    What no request asks for, such as the gateway's own listening, is not bounded.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def start(self, member: Member, receiver: Receiver) -> None:
+        """Join as a member."""
+        await self._store.start(member, receiver)
+
+    def submit(
+        self, chain: Sequence[Request], *, credits: int = 0, timeout: float | None = None
+    ) -> "asyncio.Future[Answer]":
+        """Send operations if the token of the request covers every id that they name."""
+        grant = _CALLER.get()
+        if grant is None or grant.covers_everything:
+            return self._store.submit(chain, credits=credits, timeout=timeout)
+        denial = judge(grant, (name for request in chain for name in names_of(request)))
+        if denial is not None:
+            denied: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            denied.set_exception(problem_of_denial(denial))
+            return denied
+        answer = self._store.submit(chain, credits=credits, timeout=timeout)
+        return asyncio.ensure_future(_within(answer, grant.bound))
+
+    async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
+        """List those promises that the token covers; pages may be short, or empty."""
+        page = await self._store.search_promises(search)
+        grant = _CALLER.get()
+        if grant is None or isinstance(page, Refusal):
+            return page
+        shown = tuple(each for each in page.promises if grant.covers(each.id))
+        return PromisePage(promises=shown, cursor=page.cursor)
+
+    async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
+        """List those tasks that the token covers, in the same way."""
+        page = await self._store.search_tasks(search)
+        grant = _CALLER.get()
+        if grant is None or isinstance(page, Refusal):
+            return page
+        shown = tuple(each for each in page.tasks if grant.covers(each.id))
+        return TaskPage(tasks=shown, cursor=page.cursor)
+
+    async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
+        """List those schedules that the token covers, in the same way."""
+        page = await self._store.search_schedules(search)
+        grant = _CALLER.get()
+        if grant is None or isinstance(page, Refusal):
+            return page
+        shown = tuple(each for each in page.schedules if grant.covers(each.id))
+        return SchedulePage(schedules=shown, cursor=page.cursor)
+
+    def give_back(self, credits: int) -> None:
+        """Return credits."""
+        self._store.give_back(credits)
+
+    def drain(self) -> None:
+        """Take no more tasks."""
+        self._store.drain()
+
+    async def close(self) -> None:
+        """Leave."""
+        await self._store.close()
+
+
+async def _within(answer: "asyncio.Future[Answer]", prefix: str) -> Answer:
+    found = await answer
+    outcomes = [done_within(o, prefix) if isinstance(o, Done) else o for o in found.outcomes]
+    return Answer(outcomes=outcomes, resent=found.resent)
+
+
+class BoundedGroups:
+    """Tells of worker groups to those only whose token is for everything."""
+
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+
+    async def get_queues(self, groups: Sequence[str] = ()) -> "list[Queue]":
+        """Read the queues."""
+        _demand_everything()
+        return await self._groups.get_queues(groups)
+
+    async def list_members(self) -> "list[ConnectedMember]":
+        """Read who is connected."""
+        _demand_everything()
+        return await self._groups.list_members()
+
+
+def _demand_everything() -> None:
+    grant = _CALLER.get()
+    denial = None if grant is None else judge(grant, EVERYTHING)
+    if denial is not None:
+        raise problem_of_denial(denial)
