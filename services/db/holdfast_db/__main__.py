@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from holdfast import Resonate
 from holdfast.prometheus import WorkerMetrics
 from holdfast.rpc import RemoteStore
+from holdfast.rpc.access import BadAccess, access_by
 from holdfast.testing.attempts import AttemptsFile
 from holdfast.testing.crash_points import Observer
 from holdfast_chassis.health import HealthServer
@@ -54,7 +55,10 @@ def _serve_command(settings: DbSettings, observer: Observer | None) -> int:
     except DatabaseUnusable as error:
         return _refuse("DATABASE_URL", error)
     try:
-        store = RemoteStore(settings.store_url)
+        store = RemoteStore(settings.store_url, access=access_by(settings))
+    except BadAccess as error:
+        print(f"{PROGRAM}: {error}.", file=sys.stderr)  # noqa: T201
+        return 2
     except ValueError as error:
         return _refuse("STORE_URL", error)
     return run(lambda shutdown: _serve(settings, engine, store, shutdown, observer))

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import Scope, Send
 
 from holdfast import errors
 from holdfast_chassis.logs import get_logger
 from holdfast_gateway.request_id import request_id_of
+from holdfast_gateway.tracing import trace_id_of
 
 PROBLEM_JSON: Final = "application/problem+json"
 RETRY_SECONDS: Final = "1"  # a store that restarts is back within seconds
@@ -31,10 +34,17 @@ class _Rule:
 
 _HIDDEN: Final = "The request failed inside; the log of the gateway has it under the request id."
 
+_REFUSED: Final = _Rule(
+    status=HTTPStatus.SERVICE_UNAVAILABLE,
+    retry_after=RETRY_SECONDS,
+    detail="The promise store refuses this gateway: its operator must give it another token.",
+)
+
 # The first class that fits decides, so the special comes before the general.
 _TABLE: Final[tuple[tuple[type[errors.ResonateError], _Rule], ...]] = (
     (errors.PromiseNotFound, _Rule(status=HTTPStatus.NOT_FOUND)),
     (errors.TaskNotFound, _Rule(status=HTTPStatus.NOT_FOUND)),
+    (errors.ScheduleNotFound, _Rule(status=HTTPStatus.NOT_FOUND)),
     (errors.IdempotencyConflict, _Rule(status=HTTPStatus.CONFLICT)),
     (errors.VersionConflict, _Rule(status=HTTPStatus.CONFLICT)),
     (errors.PreconditionFailed, _Rule(status=HTTPStatus.UNPROCESSABLE_ENTITY)),
@@ -51,8 +61,9 @@ _TABLE: Final[tuple[tuple[type[errors.ResonateError], _Rule], ...]] = (
             detail="The promise store cannot be reached. Send the same request again later.",
         ),
     ),
-    (errors.Unauthenticated, _Rule(status=HTTPStatus.UNAUTHORIZED)),
-    (errors.PermissionDenied, _Rule(status=HTTPStatus.FORBIDDEN)),
+    # The token is the gateway's own: nothing that the client sends could change the answer.
+    (errors.Unauthenticated, _REFUSED),
+    (errors.PermissionDenied, _REFUSED),
     (errors.NotSupported, _Rule(status=HTTPStatus.NOT_IMPLEMENTED)),
     # All that the gateway encodes comes from a request.
     (errors.EncodeError, _Rule(status=HTTPStatus.BAD_REQUEST)),
@@ -85,9 +96,16 @@ class Problem(Exception):
 
 
 def problem_body(
-    *, status: int, code: str, detail: str, request_id: str, members: Mapping[str, object]
+    *,
+    status: int,
+    code: str,
+    detail: str,
+    request_id: str,
+    members: Mapping[str, object],
+    trace_id: str | None = None,
 ) -> dict[str, object]:
     """Return the members of a problem document."""
+    trace = {} if trace_id is None else {"traceId": trace_id}
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -95,6 +113,7 @@ def problem_body(
         "code": code,
         "detail": detail,
         "requestId": request_id,
+        **trace,
         **members,
     }
 
@@ -127,22 +146,37 @@ def problem_of(error: Exception) -> Problem:
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, object]]:
     """Answer a request that failed; the one exception handler of the application."""
     problem = problem_of(error)
-    request_id = request_id_of(request.scope)
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         # The framework calls this while it handles the exception.
-        log.exception(  # noqa: LOG004
-            "request_failed", request_id=request_id, path=request.scope["path"]
-        )
-    body = problem_body(
-        status=problem.status,
-        code=problem.code,
-        detail=problem.detail,
-        request_id=request_id,
-        members=problem.members,
-    )
+        log.exception("request_failed", path=request.scope["path"])  # noqa: LOG004
     return Response(
-        body,
+        _document(problem, request.scope),
         status_code=problem.status,
         media_type=PROBLEM_JSON,
         headers=dict(problem.headers),
+    )
+
+
+async def send_problem(scope: Scope, send: Send, problem: Problem) -> None:
+    """Answer a request that never comes to the application."""
+    content = msgspec.json.encode(_document(problem, scope))
+    headers = {"content-type": PROBLEM_JSON, "content-length": str(len(content)), **problem.headers}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": int(problem.status),
+            "headers": [(name.lower().encode(), text.encode()) for name, text in headers.items()],
+        }
+    )
+    await send({"type": "http.response.body", "body": content, "more_body": False})
+
+
+def _document(problem: Problem, scope: Scope) -> dict[str, object]:
+    return problem_body(
+        status=problem.status,
+        code=problem.code,
+        detail=problem.detail,
+        request_id=request_id_of(scope),
+        trace_id=trace_id_of(scope),
+        members=problem.members,
     )

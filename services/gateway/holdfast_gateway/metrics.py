@@ -19,6 +19,10 @@ request_seconds = Histogram(
     ["method", "path"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
+requests_refused = Counter(
+    "holdfast_gateway_requests_refused_total",
+    "Requests of clients that had sent more than they may; they were answered 429.",
+)
 requests_in_flight = Gauge(
     "holdfast_gateway_requests_in_flight", "Requests that are being answered."
 )

@@ -1,4 +1,4 @@
-"""The outermost layer of the gateway: request ids, metrics, one log line per request.
+"""The outermost layer of the gateway: ids of requests and traces, metrics, a line per request.
 
 It also hands paths on undecoded. An id may hold a slash; decoding `job%2F1` before routing would
 make it indistinguishable from a path with one more segment. Handlers decode what they take.
@@ -8,17 +8,23 @@ import time
 from typing import Any, Final
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from holdfast_chassis.logs import get_logger
+from holdfast_chassis.logs import get_logger, log_keys
 from holdfast_gateway import metrics
 from holdfast_gateway.events import MEDIA_TYPE
-from holdfast_gateway.request_id import HEADER, put_request_id, take_request_id
+from holdfast_gateway.guarding import QUIET
+from holdfast_gateway.request_id import (
+    HEADER,
+    put_request_id,
+    request_id_of,
+    take_request_id,
+)
+from holdfast_gateway.tracing import put_trace_id, take_trace_id
 
 log = get_logger("holdfast_gateway.access")
 
 _STREAM: Final = (b"content-type", MEDIA_TYPE.encode())
-QUIET: Final = frozenset({"/health", "/ready"})  # probes would drown everybody else
 
 
 class Observed:
@@ -32,11 +38,16 @@ class Observed:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request_id = take_request_id(scope["headers"])
+        request_id, trace_id = take_request_id(scope["headers"]), take_trace_id(scope["headers"])
         put_request_id(scope, request_id)
+        put_trace_id(scope, trace_id)
         raw: Any = scope.get("raw_path")
         if raw is not None:
             scope["path"] = raw.partition(b"?")[0].decode("ascii", errors="replace")
+        with log_keys(request_id=request_id, trace_id=trace_id):
+            await self._account(scope, receive, send)
+
+    async def _account(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         status, is_stream = 0, False
 
@@ -45,7 +56,8 @@ class Observed:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 is_stream = _STREAM in message["headers"]
-                message["headers"] = [*message["headers"], (HEADER, request_id.encode())]
+                name = (HEADER, request_id_of(scope).encode())
+                message["headers"] = [*message["headers"], name]
             await send(message)
 
         began = time.perf_counter()
@@ -64,7 +76,6 @@ class Observed:
                     metrics.request_seconds.labels(method, template).observe(seconds)
             note(
                 "request_answered",
-                request_id=request_id,
                 method=scope["method"],
                 path=path,
                 status=status,

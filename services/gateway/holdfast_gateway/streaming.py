@@ -10,8 +10,8 @@ from litestar.types import Receive, Scope, Send
 
 from holdfast import Resonate
 from holdfast_chassis.logs import get_logger
+from holdfast_gateway.callers import caller_expires
 from holdfast_gateway.events import KEEP_ALIVE, MEDIA_TYPE, RECONNECT, Position
-from holdfast_gateway.request_id import request_id_of
 from holdfast_gateway.watching import Watch, Watches
 
 ABORT: Final = "holdfast.abort"
@@ -60,14 +60,15 @@ class _Stream:
     streaming: Streaming
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send until the workflow ends, the client leaves or is too slow, or the process stops."""
+        """Send until the workflow ends, the client leaves, is too slow, or its token expires."""
         leaving = asyncio.create_task(_left(receive))
         closing = asyncio.create_task(self.watches.closing.wait())
+        expiring = asyncio.create_task(caller_expires())
         try:
             async with self.watches.following(self.resonate, self.workflow_id) as watch:
-                await self._send(watch, send, {leaving, closing})
+                await self._send(watch, send, {leaving, closing, expiring})
         except TimeoutError:
-            log.info("client_cut", request_id=request_id_of(scope))
+            log.info("client_cut")
             extension: Any = (scope.get("extensions") or {}).get(ABORT)
             if extension is not None:
                 extension[CALL]()
@@ -75,7 +76,8 @@ class _Stream:
         finally:
             leaving.cancel()
             closing.cancel()
-            await asyncio.gather(leaving, closing, return_exceptions=True)
+            expiring.cancel()
+            await asyncio.gather(leaving, closing, expiring, return_exceptions=True)
 
     async def _send(self, watch: Watch, send: Send, ends: set[asyncio.Task[Any]]) -> None:
         headers = [(b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]

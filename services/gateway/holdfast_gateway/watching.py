@@ -8,6 +8,7 @@ cost the store no more than its settings say, and the news of children come late
 
 import asyncio
 import contextlib
+import contextvars
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -191,7 +192,9 @@ class Watches:
         """Share the watch of a workflow; the last one who leaves ends it."""
         if workflow_id not in self._watched:
             watch = Watch(resonate, workflow_id, self._turn)
-            self._watched[workflow_id] = (watch, asyncio.create_task(watch.follow()), [])
+            # It serves all who follow, so that what it logs is not said of the first one's request.
+            task = asyncio.create_task(watch.follow(), context=contextvars.Context())
+            self._watched[workflow_id] = (watch, task, [])
         watch, task, followers = self._watched[workflow_id]
         followers.append(None)
         self._clients += 1

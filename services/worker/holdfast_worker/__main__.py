@@ -8,6 +8,7 @@ from pathlib import Path
 from holdfast import Resonate
 from holdfast.prometheus import WorkerMetrics
 from holdfast.rpc import RemoteStore
+from holdfast.rpc.access import BadAccess, access_by
 from holdfast.testing.attempts import AttemptsFile
 from holdfast.testing.crash_points import Observer
 from holdfast_chassis.health import HealthServer
@@ -45,7 +46,10 @@ def main(*, observer: Observer | None = None) -> int:
 def _serve_command(settings: WorkerSettings, observer: Observer | None) -> int:
     setup_logging(settings.log_level, "worker")
     try:
-        store = RemoteStore(settings.store_url)
+        store = RemoteStore(settings.store_url, access=access_by(settings))
+    except BadAccess as error:
+        print(f"{PROGRAM}: {error}.", file=sys.stderr)  # noqa: T201
+        return 2
     except ValueError as error:
         print(f"{PROGRAM}: HOLDFAST_WORKER_STORE_URL is not usable: {error}.", file=sys.stderr)  # noqa: T201
         return 2

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from holdfast.lineage import member_name
+from holdfast_chassis.access import StoreAccessSettings
 from holdfast_chassis.settings import ProcessSettings, integer, number, setting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings(ProcessSettings):
+class WorkerSettings(StoreAccessSettings, ProcessSettings):
     """What an operator may choose about a workflow worker."""
 
     store_url: str = setting(

@@ -23,7 +23,7 @@ from holdfast_worker.apps import async_api, jobs, orders, reports, shop, shop_bu
 from holdfast_worker.outside import DEPENDENCY as OUTSIDE
 from tests.integration.apps.world import World
 
-SECONDS_MAX = 20  # for a workflow to end; far more than any needs
+SECONDS_MAX = 60  # for a workflow to end; far more than any needs, on a busy machine too
 
 
 def client_of(app: Any) -> httpx.AsyncClient:
@@ -59,6 +59,7 @@ class System:
         self.engine: Engine
         self.http: httpx.AsyncClient
         self.app: ASGIApp
+        self.bus: shop_bus.CancelBus
 
     async def __aenter__(self) -> Self:
         await self._start()
@@ -90,7 +91,7 @@ class System:
         self.resonate.set_dependency(OUTSIDE, self.world)
         self.resonate.set_dependency(DB_OUTSIDE, self.world)
         self.resonate.set_dependency(functions.DATABASE, self.engine)
-        bus = shop_bus.CancelBus()
+        bus = self.bus = shop_bus.CancelBus()
         self.resonate.set_dependency(shop_bus.BUS, bus)
         the_shop = shop_bus if self.shop == "bus" else shop
         for module in (orders, jobs, reports, async_api, the_shop, functions):

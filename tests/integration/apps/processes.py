@@ -6,13 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-SECONDS_MAX = 30
+ROOT = Path(__file__).parents[3]
+SECONDS_MAX = 60  # for anything to happen: a busy machine takes seconds to start a process
 PORT_0 = "127.0.0.1:0"
 PROGRAM = "apps"  # the one that has them all; its settings are those of its parts
 
@@ -32,22 +34,41 @@ async def get_until(
 _numbers = itertools.count(1)
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A module with its arguments, to run in place of a service's own, and what it must know."""
+
+    module: tuple[str, ...]
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
 class Process:
     """A service that was started; its settings come by environment only."""
 
-    def __init__(self, service: str, directory: Path, **settings: str) -> None:
+    def __init__(
+        self, service: str, directory: Path, program: Program | None = None, /, **settings: str
+    ) -> None:
         is_program = service == PROGRAM
         self.prefix = "" if is_program else f"HOLDFAST_{service.upper()}_"
-        arguments = ["holdfast_cli", "apps", "--port", "0"] if is_program else []
+        own = Program((f"holdfast_{service}", "serve"))
+        if is_program:
+            own = Program(("holdfast_cli", "apps", "--port", "0"))
+        program = program or own
+        roots = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         self.log = directory / f"{service}-{next(_numbers)}.log"
         ours = ("HOLDFAST_", "RESONATE_")
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         given = settings if is_program else {"METRICS_LISTEN": PORT_0, **settings}
         with self.log.open("w") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", *(arguments or (f"holdfast_{service}", "serve"))],
+                [sys.executable, "-m", *program.module],
                 cwd=directory,
-                env={**inherited, **{self.prefix + k: v for k, v in given.items()}},
+                env={
+                    **inherited,
+                    **program.environ,
+                    "PYTHONPATH": roots,
+                    **{self.prefix + k: v for k, v in given.items()},
+                },
                 stdout=log,
                 stderr=log,
             )
@@ -55,6 +76,14 @@ class Process:
     def events(self) -> list[dict[str, Any]]:
         *lines, _ = self.log.read_text().split("\n")
         return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def troubles(self) -> list[dict[str, Any]]:
+        """List warnings and errors, but that of a gateway that asks for no tokens."""
+        return [
+            event
+            for event in self.events()
+            if event["level"] in {"warning", "error"} and event["event"] != "authentication_off"
+        ]
 
     async def logged(self, event: str) -> dict[str, Any]:
         """Return the first event of a name, once it has been logged."""

@@ -1,10 +1,12 @@
 """The asynchronous API in its embedded form; the numbers are those of its failure modes."""
 
+import json
 import uuid
 
 import httpx
 import pytest
 
+from holdfast_db.tables import results
 from tests.integration.apps.embedded import System
 from tests.integration.apps.world import World
 
@@ -126,6 +128,18 @@ async def test_a_wait_without_one_id_is_refused(system: System, query: str) -> N
     assert answer.json() == {"error": "id query parameter is required"}
 
 
+async def test_a7_what_waits_for_a_worker_is_done_when_there_is_one(system: System) -> None:
+    await system.restart(groups=(), group="nobody")
+    await system.http.post("/begin?id=early")
+    waiting = await system.http.get("/wait?id=early")
+
+    await system.restart()
+
+    await system.outcome("early")
+    assert waiting.json()["status"] == "pending"
+    assert (await system.http.get("/wait?id=early")).json()["status"] == "resolved"
+
+
 @pytest.mark.parametrize("query", ["", "?id=", "?id=a&id=b"])
 async def test_a9_without_one_id_two_begins_have_two_ids(system: System, query: str) -> None:
     answers = [await system.http.post(f"/begin{query}") for _ in range(2)]
@@ -175,6 +189,31 @@ async def test_a_body_that_is_no_json_begins_nothing(
     assert answer.json()["error"].startswith("failed_to_begin: ")
     assert (await system.http.get("/wait?id=one")).status_code == 404
     assert world.entries == []
+
+
+async def test_a_result_can_be_saved_by_the_db_group(system: System, world: World) -> None:
+    made = {"id": "kept", "args": [{"n": 1}], "target": "worker"}
+
+    await system.http.post("/v1/workflows/fooSaved", json=made)
+
+    result = await system.outcome("kept")
+    waited = await system.http.get("/wait?id=kept")
+    assert waited.json()["result"] == result
+    [row] = system.rows(results)
+    assert (row.job_id, json.loads(row.result)) == ("kept", result)
+    assert world.counts() == {"foo": 1, "db.saveResult": 1}
+
+
+async def test_a5_a_function_that_raises_saves_nothing(system: System, world: World) -> None:
+    world.fail("foo")
+    made = {"id": "bad", "args": [1], "target": "worker"}
+
+    await system.http.post("/v1/workflows/fooSaved", json=made)
+
+    await system.outcome("bad")
+    assert (await system.http.get("/wait?id=bad")).json()["status"] == "rejected"
+    assert system.rows(results) == []
+    assert world.counts() == {"foo": 1}
 
 
 async def test_promises_of_other_applications_are_not_shown(system: System) -> None:

@@ -329,7 +329,7 @@ async def lost() -> AsyncIterator[httpx.AsyncClient]:
         ("GET", "/shop/progress/buy-1", None),
     ],
 )
-async def test_o10_without_a_store_nothing_is_accepted(
+async def test_o10_a10_b12_and_r7b_without_a_store_nothing_is_accepted(
     lost: httpx.AsyncClient, method: str, path: str, body: object
 ) -> None:
     answer = await lost.request(method, path, json=body)

@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from tests.integration.apps.processes import PORT_0, SECONDS_MAX, Process, Start, get_until
+from tests.integration.apps.processes import Program as Rehearsed
+from tests.integration.apps.rehearsal import FOLDER, Cues
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -17,19 +19,22 @@ ORDER = {
     "items": [{"sku": "mug", "qty": 2, "price": 2999}, {"sku": "pen", "qty": 1, "price": 999}],
     "customer": {"id": "c", "email": "ada@example.com"},
 }
+ARGUMENTS = ("tests.integration.apps.rehearsal", "apps", "apps", "--port", "0")
+"""The program itself, with a world outside in which a test may hold a step."""
 ENDED = ("/orders/ord-1/status", "/api/status/{report}", "/status/buy-1", "/wait?id=one")
 
 
 class Program:
     """The program, which may be killed and started again with the same settings."""
 
-    def __init__(self, start: Start, **settings: str) -> None:
+    def __init__(self, start: Start, program: Rehearsed | None = None, /, **settings: str) -> None:
         self._start = start
+        self._program = program
         self._settings = settings
         self.process: Process
 
-    async def begin(self, **settings: str) -> httpx.AsyncClient:
-        self.process = self._start("apps", **self._settings, **settings)
+    async def begin(self) -> httpx.AsyncClient:
+        self.process = self._start("apps", self._program, **self._settings)
         address = (await self.process.logged("apps_started"))["address"]
         return httpx.AsyncClient(base_url=f"http://{address}", timeout=SECONDS_MAX)
 
@@ -86,21 +91,36 @@ async def test_x1_without_a_server_everything_is_done_in_one_process(start: Star
     assert results == RESULTS
 
 
-@pytest.mark.parametrize("store", ["server", "file"])
-async def test_x1_the_same_program_killed_in_the_middle_finishes_what_it_had_begun(
-    start: Start, tmp_path: Path, store: str
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+async def test_x1_with_a_server_what_was_killed_in_the_middle_finishes_what_it_had_begun(
+    request: pytest.FixtureRequest, start: Start, tmp_path: Path, kind: str
 ) -> None:
-    """R5b with a file: embedded as well."""
+    database = f"sqlite:///{tmp_path}/store.db"
+    if kind == "postgres":
+        database = request.getfixturevalue("postgres_url")
+
+    await finish_after_a_kill(start, tmp_path, RESONATE_URL=await start_store(start, database))
+
+
+async def test_r5b_and_x1_with_a_file_what_was_killed_in_the_middle_finishes_what_it_had_begun(
+    start: Start, tmp_path: Path
+) -> None:
+    await finish_after_a_kill(start, tmp_path, RESONATE_EMBEDDED=str(tmp_path / "embedded.db"))
+
+
+async def finish_after_a_kill(start: Start, tmp_path: Path, **where: str) -> None:
     journal = tmp_path / "attempts.jsonl"
-    where = {"RESONATE_EMBEDDED": str(tmp_path / "embedded.db")}
-    if store == "server":
-        where = {"RESONATE_URL": await start_store(start, tmp_path)}
-    program = Program(start, HOLDFAST_WORKER_ATTEMPTS_FILE=str(journal), RESONATE_TTL="1", **where)
-    async with await program.begin(HOLDFAST_WORKER_STEP_DELAY_MS="3000") as http:
+    cues = Cues(tmp_path / "cues")
+    cues.hold("chargePayment")
+    rehearsed = Rehearsed(ARGUMENTS, {FOLDER: str(tmp_path / "cues")})
+    given = {"HOLDFAST_WORKER_ATTEMPTS_FILE": str(journal), "RESONATE_TTL": "2", **where}
+    program = Program(start, rehearsed, **given)
+    async with await program.begin() as http:
         report = await begin_all(http)
         await get_until(http, "/health", lambda _: _has_begun(journal, "chargePayment"))
     program.process.kill()
     before = entered(journal)
+    cues.clear()
 
     async with await program.begin() as http:
         results = await results_of_all(http, report)
@@ -117,9 +137,8 @@ def _has_begun(journal: Path, step: str) -> bool:
     return journal.exists() and bool(entered(journal)[step])
 
 
-async def start_store(start: Start, directory: Path) -> str:
+async def start_store(start: Start, database: str) -> str:
     """Start a store; return its address."""
-    database = f"sqlite:///{directory}/store.db"
     store = start("store", LISTEN=PORT_0, DATABASE_URL=database)
     await store.ready()
     return f"grpc://{(await store.logged('store_listening'))['address']}"

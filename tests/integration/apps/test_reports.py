@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from holdfast import Context, FunctionNotRegistered, Resonate
+from holdfast_gateway.app import create_app
+from holdfast_gateway.settings import GatewaySettings
 from holdfast_worker.apps import reports
-from tests.integration.apps.embedded import System
+from tests.integration.apps.embedded import System, client_of
 from tests.integration.apps.world import World
 
 ONCE = {
@@ -164,6 +166,19 @@ async def test_r6_a_function_without_a_name_cannot_be_registered(
 
     with pytest.raises(FunctionNotRegistered, match="has no name of its own"):
         await System(tmp_path, world, register=register).__aenter__()
+
+
+async def test_r7_what_knows_nothing_but_the_store_tells_the_status(system: System) -> None:
+    """An application of its own, as that of another process would be."""
+    other: Any = create_app(GatewaySettings(), system.resonate)
+    report_id = await start(system)
+    await system.outcome(f"report/{report_id}")
+
+    async with client_of(other) as http:
+        answer = await http.get(f"/api/status/{report_id}")
+
+    assert answer.json() == await status(system, report_id)
+    assert answer.json()["status"] == "done"
 
 
 async def test_r8_two_forms_of_one_millisecond_are_two_reports(

@@ -1,5 +1,6 @@
 """`/v1/tasks` and `/v1/groups` of a gateway and a store in processes of their own."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -36,7 +37,7 @@ async def running(start: Start) -> AsyncIterator[Running]:
     await store.ready()
     url = f"grpc://{(await store.logged('store_listening'))['address']}"
     gateway = start(
-        "gateway", STORE_URL=url, LISTEN=PORT_0, BRIDGE_LISTEN=PORT_0, STORE_SECONDS="1"
+        "gateway", STORE_URL=url, LISTEN=PORT_0, BRIDGE_LISTEN=PORT_0, STORE_SECONDS="5"
     )
     await gateway.ready()
     address = (await gateway.logged("gateway_started"))["address"]
@@ -153,24 +154,24 @@ async def test_without_a_store_every_route_says_so_and_nothing_is_done(running: 
     await call("POST", "/v1/promises", json={"id": "before"})
     running.store.kill()
 
-    answers = [
-        await call("POST", "/v1/promises", json={"id": "during"}),
-        await call("GET", "/v1/promises"),
-        await call("GET", "/v1/promises/before"),
+    answers = await asyncio.gather(
+        call("POST", "/v1/promises", json={"id": "during"}),
+        call("GET", "/v1/promises"),
+        call("GET", "/v1/promises/before"),
         *[
-            await call("POST", f"/v1/promises/before/{action}")
+            call("POST", f"/v1/promises/before/{action}")
             for action in ("resolve", "reject", "cancel")
         ],
-        await call("POST", "/v1/workflows/nobody?wait=1", json={"id": "during"}),
-        await call("GET", "/v1/workflows/nobody/before?wait=1"),
-        await call("GET", "/v1/tasks"),
-        await call("GET", "/v1/tasks/before"),
-        await call("POST", "/v1/tasks/before/halt"),
-        await call("POST", "/v1/tasks/before/continue"),
-        await call("GET", "/v1/groups"),
-        await call("GET", "/v1/groups/workers"),
-        await call("GET", "/v1/groups/workers/members"),
-    ]
+        call("POST", "/v1/workflows/nobody?wait=1", json={"id": "during"}),
+        call("GET", "/v1/workflows/nobody/before?wait=1"),
+        call("GET", "/v1/tasks"),
+        call("GET", "/v1/tasks/before"),
+        call("POST", "/v1/tasks/before/halt"),
+        call("POST", "/v1/tasks/before/continue"),
+        call("GET", "/v1/groups"),
+        call("GET", "/v1/groups/workers"),
+        call("GET", "/v1/groups/workers/members"),
+    )
 
     assert {each.status_code for each in answers} == {503}
     assert {each.headers["retry-after"] for each in answers} == {"1"}

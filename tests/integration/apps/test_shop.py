@@ -14,9 +14,10 @@ from holdfast_db.tables import purchases
 from holdfast_gateway.app import create_app
 from holdfast_gateway.settings import GatewaySettings
 from holdfast_worker.apps import shop, shop_bus
-from tests.integration.apps.embedded import System, client_of
+from tests.integration.apps.embedded import SECONDS_MAX, System, client_of
 from tests.integration.apps.world import World
 
+LATE_SECONDS = 20  # by which a busy machine may miss an instant, and not a window of minutes
 WINDOW_MS = 400  # long enough for a test to act in, short enough to wait for
 CONFIRMED = {"checkoutItem": 1, "db.createOrder": 1}
 CANCELLED = {"cancelledPurchase": 1, "db.releaseItem": 1}
@@ -27,6 +28,13 @@ def window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let windows be short."""
     for module in (shop, shop_bus):
         monkeypatch.setattr(module, "WINDOW_MS", WINDOW_MS)
+
+
+@pytest.fixture
+def long_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let windows be open for longer than any test lasts: what ends them is a cancellation."""
+    for module in (shop, shop_bus):
+        monkeypatch.setattr(module, "WINDOW_MS", 600_000)
 
 
 @pytest.fixture(params=["durable", "bus"])
@@ -61,6 +69,9 @@ async def window_open(system: System, world: World, key: str = "buy-1") -> None:
     """Return when the workflow waits."""
     if system.shop == "bus":
         await world.entered("waitForCancelOrTimeout")
+        async with asyncio.timeout(SECONDS_MAX):
+            while key not in system.bus._waiting:  # noqa: ASYNC110 - it waits on its own thread
+                await asyncio.sleep(0.01)
     else:
         await system.awaited(f"cancel/{key}")
 
@@ -85,17 +96,16 @@ async def test_a_purchase_that_nobody_cancels_is_confirmed(either: System, world
     ]
 
 
+@pytest.mark.usefixtures("long_window")
 async def test_b7_a_purchase_that_is_cancelled_in_time_is_cancelled_at_once(
     either: System, world: World
 ) -> None:
     await buy(either)
     await window_open(either, world)
-    began = time.monotonic()
 
     await cancel(either)
 
     await either.outcome("checkout/buy-1")
-    assert time.monotonic() - began < 4  # the window has five seconds
     assert await status(either) == {
         "status": "done",
         "result": {"state": "PURCHASE_CANCELLED", "itemId": "widget-001"},
@@ -112,7 +122,7 @@ async def test_b11_a_purchase_is_confirmed_when_its_five_seconds_are_over(either
 
     await either.outcome("checkout/buy-1")
 
-    assert 5.0 <= time.monotonic() - began <= 6.5
+    assert 5.0 <= time.monotonic() - began < 5 + LATE_SECONDS
     assert (await status(either))["result"]["state"] == "PURCHASE_CONFIRMED"
 
 
@@ -149,7 +159,7 @@ async def test_b1_bus_a_restart_in_the_window_opens_it_anew(tmp_path: Path, worl
     assert len(system.rows(purchases)) == 1
 
 
-@pytest.mark.usefixtures("window")
+@pytest.mark.usefixtures("long_window")
 async def test_b2_what_was_decided_is_not_asked_again(either: System, world: World) -> None:
     world.fail("cancelledPurchase")  # its retry waits for two seconds: time to stop
     await buy(either)
@@ -210,13 +220,14 @@ async def test_b5_a_cancellation_after_the_window_changes_nothing(
     assert await status(either) == confirmed
 
 
-async def test_b6_an_unknown_purchase_is_not_found(system: System) -> None:
-    answer = await system.http.get("/status/nobody")
+async def test_b6_an_unknown_purchase_is_not_found(either: System) -> None:
+    answer = await either.http.get("/status/nobody")
 
     assert answer.status_code == 404
     assert answer.json() == {"status": "not_found"}
 
 
+@pytest.mark.usefixtures("long_window")
 async def test_b8_a_cancelled_key_stays_cancelled(either: System, world: World) -> None:
     await buy(either)
     await window_open(either, world)
@@ -239,6 +250,7 @@ async def test_b9_a_cancellation_before_its_purchase_is_ignored(either: System) 
     assert (await status(either))["result"]["state"] == "PURCHASE_CONFIRMED"
 
 
+@pytest.mark.usefixtures("long_window")
 async def test_a_cancellation_that_is_faster_than_the_worker_counts(
     system: System, world: World
 ) -> None:
@@ -254,6 +266,7 @@ async def test_a_cancellation_that_is_faster_than_the_worker_counts(
     assert world.counts() == CANCELLED
 
 
+@pytest.mark.usefixtures("long_window")
 async def test_b10_a_purchase_can_be_cancelled_at_another_gateway(
     system: System, world: World
 ) -> None:
@@ -311,6 +324,7 @@ async def test_a_purchase_that_does_not_fit_buys_nothing(system: System, body: b
     assert (await system.http.get("/status/buy-1")).status_code == 404
 
 
+@pytest.mark.usefixtures("long_window")
 async def test_steps_of_a_purchase_are_no_purchases(system: System, world: World) -> None:
     await buy(system)
     await window_open(system, world)

@@ -1,5 +1,6 @@
 """A store that is killed: what is refused meanwhile, and what goes on afterwards."""
 
+import asyncio
 from pathlib import Path
 
 import httpx
@@ -15,11 +16,14 @@ ORDER = {
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 async def test_o10_a10_b12_and_r7b_without_a_store_nothing_is_accepted_and_nothing_is_lost(
-    start: Start, tmp_path: Path, unused_tcp_port: int
+    request: pytest.FixtureRequest, start: Start, tmp_path: Path, unused_tcp_port: int, kind: str
 ) -> None:
     listen = f"127.0.0.1:{unused_tcp_port}"
     database = f"sqlite:///{tmp_path}/store.db"
+    if kind == "postgres":
+        database = request.getfixturevalue("postgres_url")
     store = start("store", LISTEN=listen, DATABASE_URL=database)
     await store.ready()
     gateway = start(
@@ -27,7 +31,7 @@ async def test_o10_a10_b12_and_r7b_without_a_store_nothing_is_accepted_and_nothi
         STORE_URL=f"grpc://{listen}",
         LISTEN=PORT_0,
         BRIDGE_LISTEN=PORT_0,
-        STORE_SECONDS="0.5",
+        STORE_SECONDS="3",
     )
     await gateway.ready()
     address = (await gateway.logged("gateway_started"))["address"]
@@ -35,17 +39,17 @@ async def test_o10_a10_b12_and_r7b_without_a_store_nothing_is_accepted_and_nothi
         before = await http.post("/begin?id=before")
         store.kill()
 
-        refused = [
-            await http.post("/begin?id=during"),
-            await http.get("/wait?id=before"),
-            await http.post("/orders", json=ORDER),
-            await http.post("/api/reports", data={}),
-            await http.get("/api/status/rpt_1"),
-            await http.get("/reports/rpt_1.csv"),
-            await http.post("/buy/during"),
-            await http.post("/cancel/during"),
-            await http.get("/status/during"),
-        ]
+        refused = await asyncio.gather(
+            http.post("/begin?id=during"),
+            http.get("/wait?id=before"),
+            http.post("/orders", json=ORDER),
+            http.post("/api/reports", data={}),
+            http.get("/api/status/rpt_1"),
+            http.get("/reports/rpt_1.csv"),
+            http.post("/buy/during"),
+            http.post("/cancel/during"),
+            http.get("/status/during"),
+        )
 
         start("store", LISTEN=listen, DATABASE_URL=database)
         start("worker", STORE_URL=f"grpc://{listen}")

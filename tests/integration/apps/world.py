@@ -17,6 +17,8 @@ class Entry:
     id: str
     origin: str
     attempt: int
+    at_s: float
+    """By a clock that only goes forward."""
 
 
 class World:
@@ -34,7 +36,9 @@ class World:
 
     def enter(self, ctx: Context, step: str) -> None:
         with self._changed:
-            self.entries.append(Entry(step, ctx.id, ctx.origin_id, ctx.info.attempt))
+            self.entries.append(
+                Entry(step, ctx.id, ctx.origin_id, ctx.info.attempt, time.monotonic())
+            )
             self._changed.notify_all()
             self._changed.wait_for(lambda: step not in self._held)
             if self._failures[step]:
@@ -74,7 +78,7 @@ class World:
 
         def wait() -> bool:
             with self._changed:
-                return self._changed.wait_for(lambda: self.times(step) >= times, timeout=20)
+                return self._changed.wait_for(lambda: self.times(step) >= times, timeout=60)
 
         assert await asyncio.to_thread(wait), f"{step} was entered {self.times(step)} times"
 

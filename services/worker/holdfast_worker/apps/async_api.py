@@ -1,12 +1,17 @@
-"""The smallest split: one function, called by its name from a process that knows nothing of it."""
+"""The smallest split: one function, called by its name from a process that knows nothing of it.
+
+`fooSaved` is the same with a third group: what the function returns is kept by the db group, too.
+"""
 
 import json
 import time
+from collections.abc import Generator
 from typing import Any, Final
 
 from holdfast import Context, Never, Resonate
 from holdfast_worker.outside import DEPENDENCY, Outside
 
+DB: Final = "poll://any@db"
 SEPARATORS: Final = (",", ":")  # JSON as the original's language writes it
 
 
@@ -19,6 +24,15 @@ def foo(ctx: Context, data: Any) -> dict[str, object]:  # noqa: ANN401 - any JSO
     return {"result": f"Processed: {text}", "timestamp": time.time_ns() // 1_000_000}
 
 
+def foo_saved(ctx: Context, data: Any) -> Generator[Any, Any, dict[str, object]]:  # noqa: ANN401
+    """Process whatever was sent, and have the result saved under the id of the call."""
+    result: dict[str, object] = yield ctx.run(foo, data, ctx.options(retry_policy=Never()))
+    saved = {"id": ctx.id, "result": result}
+    yield ctx.rpc("db.saveResult", saved, ctx.options(target=DB))
+    return result
+
+
 def register(resonate: Resonate) -> None:
-    """Register the function; one that raises is rejected at once, as in the original."""
+    """Register the functions; one that raises is rejected at once, as in the original."""
     resonate.register("foo", foo, retry_policy=Never())
+    resonate.register("fooSaved", foo_saved)
