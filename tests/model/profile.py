@@ -1,0 +1,32 @@
+"""What a deployment may choose: the knobs of the protocol that change answers."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The defaults are the recommended rules."""
+
+    await_internal: bool = False
+    """Whether promises that nobody outside settles may be awaited (otherwise 422)."""
+    external_scopes: str = "any"
+    """Which values of the tag `resonate:scope` make a promise external: `any`, `global`, `off`."""
+    composite_origin: bool = False
+    """Whether awaits across trees are refused (400)."""
+    strict_lineage: bool = False
+    """Whether ids must extend what their lineage tags name (400)."""
+    empty_heartbeat: str = "refresh-pid"
+    """What a heartbeat that names no task does: `refresh-pid`, `ok` (nothing) or `reject` (400)."""
+    search: bool = True
+    """Whether searches are answered (otherwise 501)."""
+    extensions: bool = False
+    """Whether requests may say what plain HTTP cannot: `waitMode` of a suspend, `notBefore` of a
+    release."""
+    retry_ms: int = 30_000
+    """How long after a dispatch the next one is due."""
+
+
+def origin_of(promise_id: str) -> str:
+    """Return the root of the tree that an id belongs to."""
+    separator = ":" if ":" in promise_id else "."
+    return promise_id.split(separator, maxsplit=1)[0]
