@@ -37,8 +37,8 @@ case $("$venv/bin/python" -m pip --version 2>/dev/null) in
 esac
 
 if ! cmp -s requirements.lock "$venv/requirements.lock"; then
-    say "installing $(grep -c == requirements.lock) locked packages"
-    "$venv/bin/pip" install --disable-pip-version-check --require-hashes -r requirements.lock
+    say "installing $(grep -c == requirements.lock) locked packages, which takes a minute or more"
+    "$venv/bin/pip" install --disable-pip-version-check -q --require-hashes -r requirements.lock
     cp requirements.lock "$venv/requirements.lock"
 fi
 

@@ -1,7 +1,9 @@
 """The library's events: a constant name and details as keys, on the standard library's logging.
 
 Nothing is configured here; whoever runs the process decides where records go. The details travel
-in the record's attribute `holdfast_keys`, which a formatter may print.
+in the record's attribute `holdfast_keys`, which a formatter may print. Where nobody has set logging
+up, Python prints the message of a warning and nothing else: there the message has the details too,
+so that a first program is told why its task was halted.
 """
 
 import logging
@@ -42,7 +44,12 @@ class EventLog:
         error: BaseException | None = None,
     ) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, exc_info=error, extra={_KEYS: keys}, stacklevel=3)
+            message = event if self._logger.hasHandlers() else _in_words(event, keys)
+            self._logger.log(level, message, exc_info=error, extra={_KEYS: keys}, stacklevel=3)
+
+
+def _in_words(event: str, keys: dict[str, object]) -> str:
+    return " ".join([event, *(f"{key}={value}" for key, value in keys.items())])
 
 
 class ReplaySilentLogger(logging.LoggerAdapter[logging.Logger]):
