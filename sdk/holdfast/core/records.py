@@ -12,6 +12,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from holdfast.core.ids import Address, parse_address
+from holdfast.core.limits import INTEGER_MAX
 from holdfast.core.profile import Profile, ScopeExternal
 
 TARGET = "resonate:target"
@@ -280,8 +281,9 @@ class Schedule(Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def due_at_ms(self) -> int | None:
-        """When it must be looked at: never while it is paused."""
-        return None if self.paused else self.next_run_at_ms
+        """When it must be looked at: never while it is paused, or when nothing is planned."""
+        is_over = self.next_run_at_ms >= INTEGER_MAX
+        return None if self.paused or is_over else self.next_run_at_ms
 
 
 class Preload(Struct, frozen=True, kw_only=True, gc=False):

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from holdfast.core.cron import next_after
+from holdfast.core.cron import InvalidCron, next_after
 from holdfast.core.limits import INTEGER_MAX, saturate
 from holdfast.core.records import (
     BRANCH,
@@ -50,6 +50,12 @@ def schedule_not_found(schedule_id: str) -> Refusal:
     return Refusal(
         status=404, code="schedule_not_found", message=f"there is no schedule {schedule_id}"
     )
+
+
+def _unplannable(schedule: Schedule, error: InvalidCron) -> Refusal:
+    """422 for what meant something when it was created, as a time zone that was renamed since."""
+    message = f"schedule {schedule.id} cannot be planned any more, create it anew: {error}"
+    return Refusal(status=422, code="schedule_unplannable", message=message)
 
 
 def get(ws: WorkingSet, request: ScheduleGet) -> Done | Refusal:
@@ -104,7 +110,10 @@ def pause(ws: WorkingSet, request: SchedulePause, *, now_ms: int) -> Done | Refu
     next_ms = schedule.next_run_at_ms
     if not request.paused:
         known_ms = schedule.last_run_at_ms or schedule.created_at_ms
-        next_ms = _next(schedule, after_ms=max(now_ms, known_ms))
+        try:
+            next_ms = _next(schedule, after_ms=max(now_ms, known_ms))
+        except InvalidCron as error:
+            return _unplannable(schedule, error)
     schedule = replace(schedule, paused=request.paused, next_run_at_ms=next_ms)
     ws.put_schedule(schedule)
     return Done(schedule=schedule)
@@ -146,7 +155,8 @@ def due_by(schedule: Schedule, *, now_ms: int, limit: int) -> Due:
     """Plan so many occurrences at most of those that are due; raises `InvalidCron`."""
     found: list[Occurrence] = []
     at_ms = schedule.due_at_ms
-    while at_ms is not None and at_ms <= now_ms and len(found) < limit:
+    until_ms = min(now_ms, INTEGER_MAX - 1)  # the last instant of all stands for none
+    while at_ms is not None and at_ms <= until_ms and len(found) < limit:
         promise_id = occurrence_id(
             template=schedule.promise_id, schedule_id=schedule.id, at_ms=at_ms
         )

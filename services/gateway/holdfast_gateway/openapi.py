@@ -102,6 +102,12 @@ _REFUSALS: Final[Mapping[int, _Refusal]] = {
         "unsupported_media_type",
         "The body must be JSON with content type application/json; it is 'text/plain'.",
     ),
+    422: _Refusal(
+        "The schedule cannot be planned any more, as its time zone is gone; nothing was changed.",
+        "schedule_unplannable",
+        "schedule nightly-report cannot be planned any more, create it anew: must be the IANA name"
+        " of a time zone, such as Europe/Berlin, it is 'Mars/Olympus'",
+    ),
     429: _Refusal(
         "The client has sent more requests than it may; `Retry-After` says when it may again.",
         "too_many_requests",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final
 
+from holdfast.core.records import Schedule
 from holdfast.core.working_set import Changes
 from holdfast_chassis.logs import get_logger
 from holdfast_store.batches import Back, Batch, Committed, Gone
@@ -71,6 +72,8 @@ class Background:
         """Told after each commit when something is due next among what changed."""
         self.on_schedules: Callable[[int], None] = lambda _at_ms: None
         """Told after each commit when a schedule is due next among those that changed."""
+        self.on_schedules_written: Callable[[Iterable[Schedule]], None] = lambda _written: None
+        """Told after each commit which schedules it has made or changed, if any."""
         self.on_swept: Callable[[bool], None] = lambda _more: None
         """Told after due work was done, and whether more is due already."""
         self.on_left: Callable[[News], None] = lambda _news: None
@@ -203,8 +206,9 @@ class Background:
         if due:
             self.on_due(min(due))
         if changes.schedules_created or changes.schedules_updated:
-            changed = (*changes.schedules_created, *changes.schedules_updated)
-            at_ms = min((s.due_at_ms for s in changed if s.due_at_ms is not None), default=None)
+            written = (*changes.schedules_created, *changes.schedules_updated)
+            self.on_schedules_written(written)
+            at_ms = min((s.due_at_ms for s in written if s.due_at_ms is not None), default=None)
             if at_ms is not None:
                 self.on_schedules(at_ms)
         if changes.tasks_created or changes.tasks_updated:

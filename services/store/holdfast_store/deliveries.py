@@ -119,13 +119,15 @@ class Deliveries:
 
     async def _list(self) -> None:
         """Find more addresses of those that are not known by name."""
-        scheme, behind = next(iter(self._unlisted.items()))
+        unlisted = self._unlisted
+        scheme, behind = next(iter(unlisted.items()))
         found = await self._storage.unblock_addresses(scheme, behind=behind, limit=ADDRESSES_MAX)
-        if len(found) < ADDRESSES_MAX:
-            self._unlisted.pop(scheme, None)
-        else:
-            self._unlisted[scheme] = found[-1]
         self._wanted.update(dict.fromkeys(found))
+        # Whoever has come meanwhile wants all of them, and put another list in the place of this.
+        if len(found) < ADDRESSES_MAX:
+            del unlisted[scheme]
+        else:
+            unlisted[scheme] = found[-1]
 
     def _end_rest(self) -> None:
         self._is_resting = False

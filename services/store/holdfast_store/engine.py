@@ -162,6 +162,7 @@ class Engine:
             )
 
         self.firing = Firing(storage, self._fire, clock=self._clock, observer=self._observer)
+        self.background.on_schedules_written = self.firing.reconsider
         self._runner = runner(self.background)
         self._runner_for = runner
         self._is_told_time = False
@@ -366,7 +367,12 @@ class Engine:
         """Do what is told that another store could not do, as far as members here can."""
         if news.groups:
             self.background.hear(news.groups)
-        self._deliveries.hear(self._members.addresses() if news.everything else news.addresses)
+        if not news.everything:
+            self._deliveries.hear(news.addresses)
+            return
+        self._deliveries.hear(self._members.addresses())
+        if self._members.has_group(HTTP_GROUP):
+            self._deliveries.want_pushes()
 
     def _leave(self, news: News) -> None:
         if self._members.has_neighbors:

@@ -8,7 +8,7 @@ many occurrences at most, however many were missed; the next one goes on.
 A schedule that the database refuses to fire is set aside for a while, so that it delays no other.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,8 @@ PAUSE_MS_MIN: Final = 1_000
 PAUSE_MS_MAX: Final = 600_000
 """Pauses, each twice the one before, of a schedule that cannot be fired."""
 ASIDE_MAX: Final = 10_000
-"""Schedules that are set aside; a database that refuses more has another trouble."""
+"""Schedules that are remembered as set aside although they may be gone. Those that are due are
+never forgotten for being many: they would be found again at once, before all others."""
 
 
 class FiringRefused(StorageError):
@@ -75,23 +76,42 @@ class Firing:
 
     async def fire_some(self, *, at_ms: int | None = None) -> int:
         """Fire what fits into one transaction; answer how many occurrences, 0 if none is due."""
-        now_ms = self._clock() if at_ms is None else at_ms
-        found = await self._storage.due_schedules(
-            now_ms=now_ms, limit=OCCURRENCES_MAX, bytes_max=BYTES_MAX, skip=self._skipped(now_ms)
-        )
-        dues = self._planned(found, now_ms)
-        if not dues:
-            # What was found and means nothing is set aside: there may be others behind it.
-            return await self.fire_some(at_ms=at_ms) if found else 0
+        while True:
+            now_ms = self._clock() if at_ms is None else at_ms
+            found = await self._storage.due_schedules(
+                now_ms=now_ms,
+                limit=OCCURRENCES_MAX,
+                bytes_max=BYTES_MAX,
+                skip=self._skipped(now_ms),
+            )
+            if not found:
+                return 0
+            dues = self._planned(found, now_ms)
+            fired = await self._fire_planned(dues, at_ms, now_ms) if dues else None
+            if fired is not None:
+                return fired
+            if self._skipped(now_ms).isdisjoint(each.id for each in found):
+                return 0  # another store has fired them while they were read
+            # What was found has been set aside: there may be others behind it.
+
+    async def _fire_planned(
+        self, dues: Sequence[Due], at_ms: int | None, now_ms: int
+    ) -> int | None:
+        """Fire in one transaction, or one by one; `None` when all of them were refused."""
         try:
             fired = len(await self._fire(dues, at_ms))
         except FiringRefused as error:
             if len(dues) > 1:
                 return await self._fire_each(dues, at_ms, now_ms)
             self._set_aside(dues[0].schedule, str(error), now_ms)
-            return await self.fire_some(at_ms=at_ms)
-        self._forget(dues)
+            return None
+        self.reconsider(due.schedule for due in dues)
         return fired
+
+    def reconsider(self, written: Iterable[Schedule]) -> None:
+        """Learn of schedules that are not as they were: what was refused may be right now."""
+        for schedule in written if self._aside else ():
+            self._aside.pop(schedule.id, None)
 
     def forget(self) -> None:
         """Learn that there are no schedules any more."""
@@ -129,33 +149,30 @@ class Firing:
                 left -= size * len(due.occurrences)
         return dues
 
-    async def _fire_each(self, dues: Sequence[Due], at_ms: int | None, now_ms: int) -> int:
-        """Look for the one that the database refuses."""
-        fired = 0
+    async def _fire_each(self, dues: Sequence[Due], at_ms: int | None, now_ms: int) -> int | None:
+        """Look for the one that the database refuses; `None` when it refuses each of them."""
+        fired = refused = 0
         for due in dues:
             try:
                 fired += len(await self._fire([due], at_ms))
             except FiringRefused as error:
                 self._set_aside(due.schedule, str(error), now_ms)
+                refused += 1
             else:
-                self._forget([due])
-        return fired
-
-    def _forget(self, fired: Sequence[Due]) -> None:
-        for due in fired if self._aside else ():
-            self._aside.pop(due.schedule.id, None)
+                self.reconsider([due.schedule])
+        return None if refused == len(dues) else fired
 
     def _skipped(self, now_ms: int) -> frozenset[str]:
-        if not self._aside:
-            return frozenset()
+        if len(self._aside) > ASIDE_MAX:
+            # What is due still is found, and set aside again, soon after its pause.
+            gone_ms = now_ms - PAUSE_MS_MAX
+            self._aside = {i: each for i, each in self._aside.items() if each.until_ms > gone_ms}
         return frozenset(i for i, aside in self._aside.items() if aside.until_ms > now_ms)
 
     def _set_aside(self, schedule: Schedule, reason: str, now_ms: int) -> None:
         known = self._aside.get(schedule.id)
         tries = 1 if known is None else known.tries + 1
         pause_ms = min(PAUSE_MS_MIN * 2 ** min(tries - 1, 16), PAUSE_MS_MAX)
-        if known is None and len(self._aside) >= ASIDE_MAX:
-            self._aside.pop(next(iter(self._aside)))
         self._aside[schedule.id] = _Aside(until_ms=now_ms + pause_ms, tries=tries)
         log.error(
             "schedule_set_aside",

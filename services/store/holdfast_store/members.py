@@ -325,7 +325,11 @@ class Members:
         chosen = _named(seats, parsed.pid, about)
         if chosen is not None or parsed.unicast or (named and parsed.pid):
             return chosen
-        return next((s for s in seats.values() if about is None or s.may_have(about)), None)
+        fitting = (s for s in seats.values() if about is None or s.may_have(about))
+        if parsed.group != HTTP_GROUP:
+            return next(fitting, None)
+        relays = list(fitting)  # few, and each sends on only so much at once
+        return choice(relays) if relays else None  # noqa: S311 - spreads load
 
     def addresses(self) -> list[str]:
         """Every address at which any member may be waited for by name."""
@@ -344,6 +348,10 @@ class Members:
                 f"poll://any@{group}",
             )
         ]
+
+    def has_group(self, group: str) -> bool:
+        """Whether any member is in a group."""
+        return group in self._by_group
 
     def free_credits(self, group: str) -> int:
         """Tasks that the group's members could take now."""
@@ -403,6 +411,8 @@ def _named(seats: Mapping[str, Seat], name: str, about: str | None) -> Seat | No
     def is_meant(seat: Seat) -> bool:
         return seat.name == name and (about is None or seat.may_have(about))
 
+    if not name:
+        return None
     seat = seats.get(name)
     if seat is not None and is_meant(seat):
         return seat

@@ -19,6 +19,7 @@ from holdfast.core.requests import (
     PromiseRegisterListener,
     PromiseSettle,
     Request,
+    ScheduleCreate,
     TaskAcquire,
     TaskCreate,
     TaskGet,
@@ -316,6 +317,24 @@ async def test_a_tick_at_the_end_of_time_ends() -> None:
         state = await store.debug.snap()
 
     assert {t.state for t in state.tasks.values()} == {TaskState.FULFILLED}
+
+
+async def test_a_tick_at_the_end_of_time_leaves_a_schedule_that_is_over() -> None:
+    december_9999 = 253_400_000_000_000
+    yearly = ScheduleCreate(
+        id="yearly",
+        cron="0 0 31 12 *",
+        promise_id="{{.id}}.{{.timestamp}}",
+        promise_timeout_ms=1,
+        promise_tags=TARGET,
+    )
+    async with mode() as store, asyncio.timeout(10):
+        await store.engine.apply(yearly, at_ms=december_9999)
+
+        await store.debug.tick(INTEGER_MAX)
+        state = await store.debug.snap()
+
+    assert list(state.promises) == ["yearly.253402214400000"]
 
 
 async def test_a_tick_that_the_database_fails_says_so_and_can_be_repeated() -> None:

@@ -71,3 +71,38 @@ async def test_a_database_that_failed_is_asked_again_after_a_pause_whoever_wants
     assert while_away == [[HERE]]
     assert seconds == RETRY_PAUSE_S
     assert sorted(storage.asked[-1]) == [HERE, BESIDE]
+
+
+class ListedStorage(MemoryStorage):
+    """Tells what is listed, and calls a hook while it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listed: list[tuple[str, str]] = []
+        self.while_listing: Callable[[], None] = lambda: None
+
+    async def unblock_addresses(self, scheme: str, *, behind: str, limit: int) -> Sequence[str]:
+        self.listed.append((scheme, behind))
+        found = await super().unblock_addresses(scheme, behind=behind, limit=limit)
+        self.while_listing()
+        return found
+
+
+async def test_who_comes_while_http_addresses_are_listed_has_them_all_listed_again() -> None:
+    """What was found before may have been left, since nobody was there any more to send it on."""
+    storage = ListedStorage()
+    await storage.open()
+    deliveries = Deliveries(
+        storage, Members(), observer=NullObserver(), later=lambda _seconds, _call: None
+    )
+
+    def come() -> None:
+        storage.while_listing = lambda: None
+        deliveries.want_pushes()
+
+    storage.while_listing = come
+    deliveries.want_pushes()
+    assert deliveries.working is not None
+    await deliveries.working
+
+    assert storage.listed == [("http", ""), ("http", ""), ("https", "")]

@@ -417,6 +417,15 @@ def test_offers_for_anybody_are_drawn_by_chance_and_follow_nobody() -> None:
     assert drawn == {seat.id for seat in seats}
 
 
+def test_messages_to_http_addresses_are_spread_over_those_who_send_them_on() -> None:
+    members = Members()
+    seats = [offered(members, pid, groups=(HTTP_GROUP,), credits=1) for pid in "abc"]
+
+    met = {members.seat_at("https://a.test/x", about="p") for _ in range(200)}
+
+    assert met == set(seats)
+
+
 def test_what_is_for_http_addresses_goes_to_the_members_that_send_it_on() -> None:
     members = Members()
     join(members, "worker", credits=5)

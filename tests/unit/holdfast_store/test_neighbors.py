@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise, PromiseState
 from holdfast.core.requests import (
@@ -45,6 +46,14 @@ class Inbox:
         self.settled.put_nowait(promise)
 
     def replaced(self) -> None: ...
+
+
+@dataclass
+class RelayInbox(Inbox):
+    unblocks: "asyncio.Queue[tuple[str, Promise]]" = field(default_factory=asyncio.Queue)
+
+    def push_unblock(self, address: str, promise: Promise) -> None:
+        self.unblocks.put_nowait((address, promise))
 
 
 class Air:
@@ -224,6 +233,23 @@ async def test_what_a_lost_message_told_is_found_by_a_look_at_everything(air: Ai
 
         assert (await inbox.tasks.get()).task.id == "t"
         assert (await inbox.settled.get()).id == "e"
+
+
+async def test_a_look_at_everything_finds_what_waits_for_an_http_address(air: Air) -> None:
+    async with stores(air) as (a, b):
+        gateway = RelayInbox()
+        b.connect(member("gateway", groups=(HTTP_GROUP,)), gateway)
+        air.loses = True
+        await one(a, create("e", None))
+        await one(a, PromiseRegisterListener(awaited="e", address="https://x.test/hook"))
+        await settle(a, "e")
+
+        hear = air.ways[1].hear
+        assert hear is not None
+        hear(EVERYTHING)
+
+        address, promise = await gateway.unblocks.get()
+        assert (address, promise.id) == ("https://x.test/hook", "e")
 
 
 async def test_while_nothing_can_be_heard_everything_is_looked_at_often(air: Air) -> None:

@@ -239,7 +239,7 @@ async def pause_schedule(
     description="It goes on with its next run from now; those of the pause are not made up for. "
     + _READ,
     operation_class=operation(answers={200: SCHEDULE}),
-    responses=problems(400, 401, 403, 404, 500, 503),
+    responses=problems(400, 401, 403, 404, 422, 500, 503),
 )
 async def resume_schedule(
     request: AnyRequest,

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from holdfast.core.decide import decide
 from holdfast.core.limits import ID_BYTES_MAX, INTEGER_MAX, TAGS_MAX
 from holdfast.core.profile import DEFAULT_PROFILE
 from holdfast.core.records import DELAY, TARGET, Promise, PromiseState, Schedule, TaskState, Value
@@ -180,6 +181,19 @@ def test_what_a_paused_schedule_would_have_fired_is_not_made_up_for() -> None:
     assert list(machine.state.promises) == ["nightly-240000"]
 
 
+def test_what_cannot_be_planned_any_more_stays_paused() -> None:
+    """Time zones are renamed, and another store may know one that this one does not."""
+    lost = replace(PLAN, paused=True, time_zone="Mars/Olympus")
+    ws = WorkingSet(schedules=[lost])
+
+    outcome = decide(ws, RESUME, now_ms=190_000, profile=DEFAULT_PROFILE)
+
+    assert isinstance(outcome, Refusal)
+    assert (outcome.status, outcome.code) == (422, "schedule_unplannable")
+    assert "Mars/Olympus" in outcome.message
+    assert not ws.changes()
+
+
 def test_pausing_twice_changes_nothing_more() -> None:
     machine = Machine()
     planned(machine)
@@ -253,6 +267,16 @@ def test_a_schedule_that_has_no_next_occurrence_waits_for_the_end_of_time() -> N
     machine.tick(made.next_run_at_ms)
 
     assert schedule_of(machine.do(GET, now_ms=made.next_run_at_ms)).next_run_at_ms == INTEGER_MAX
+
+
+def test_at_the_end_of_time_nothing_is_due_that_never_occurs() -> None:
+    over = replace(PLAN, last_run_at_ms=120_000, next_run_at_ms=INTEGER_MAX)
+
+    assert over.due_at_ms is None
+    assert due_by(over, now_ms=INTEGER_MAX, limit=10).occurrences == ()
+    last = replace(PLAN, cron="0 0 31 12 *", next_run_at_ms=253_402_214_400_000)
+    (only,) = due_by(last, now_ms=INTEGER_MAX, limit=10).occurrences
+    assert only.next_ms == INTEGER_MAX
 
 
 def test_an_expression_that_never_occurs_from_now_on_is_refused() -> None:
