@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.postgres import PostgresMissing, Server, find_programs, running_server
 from tests.official.programs import CLIENTS, Missing, User
+from tests.official.replicas import Replicas
 from tests.official.system import System, running
 
 _numbers = itertools.count(1)
@@ -26,6 +28,30 @@ def own(tmp_path: Path) -> Iterator[System]:
     """Run a system for a test that breaks it."""
     with running(tmp_path) as system:
         yield system
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Run PostgreSQL. Where it is not here, the test is skipped; in CI it fails."""
+    try:
+        find_programs()
+    except PostgresMissing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+    with running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def replicas(postgres: Server, tmp_path: Path) -> Iterator[Replicas]:
+    """Run three stores on a database of their own, and two gateways."""
+    url = postgres.create_database()
+    more = ("--database-url", url, "--stores", "3", "--gateways", "2")
+    # A task that was offered to somebody who died with the offer is offered again after this; by
+    # default a test would wait for half a minute.
+    with running(tmp_path, *more, HOLDFAST_STORE_RETRY_INTERVAL_MS="2000") as system:
+        yield Replicas(system, url, tmp_path / "log")
 
 
 @pytest.fixture(params=sorted(CLIENTS))

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 VERSION = "2026-04-01"
-TTL_MS = 1_500
+TTL_MS = int(os.environ.get("TTL_MS", "1500"))
 DAY_MS = 86_400_000
 RETRY_S = 0.2
 DONE = (200, 300)
@@ -121,6 +121,7 @@ class Step:
     kind: str
     name: str = ""
     arguments: tuple[Any, ...] = ()
+    group: str = ""  # the worker's own
 
 
 @dataclass
@@ -180,7 +181,7 @@ class Run:
             case "local":
                 tags = {"resonate:scope": "local", "resonate:branch": self.id}
             case "remote" | "detached":
-                tags["resonate:target"] = f"poll://any@{self.worker.group}"
+                tags["resonate:target"] = f"poll://any@{step.group or self.worker.group}"
                 param = encoded({"func": step.name, "args": list(step.arguments)})
             case "sleep":
                 tags["resonate:timer"] = "true"
@@ -230,7 +231,7 @@ class Worker:
         self.group, self.pid, self.log = group, pid, log
         self.bridge = Bridge(os.environ["RESONATE_URL"])
         self.flows: dict[str, Flow] = FLOWS
-        self.steps: dict[str, Callable[..., Any]] = {"step": _step}
+        self.steps: dict[str, Callable[..., Any]] = {"step": _step, "entry": _entry}
         self.held: dict[str, int] = {}
         self.settled: queue.Queue[Json] = queue.Queue()
         self.work: queue.Queue[Json] = queue.Queue()
@@ -271,7 +272,7 @@ class Worker:
     def _beat(self) -> None:
         while True:
             time.sleep(TTL_MS / 3_000)
-            tasks = [{"id": key, "version": version} for key, version in self.held.items()]
+            tasks = [{"id": key, "version": version} for key, version in [*self.held.items()]]
             if tasks:
                 self.bridge("task.heartbeat", {"pid": self.pid, "tasks": tasks})
 
@@ -320,6 +321,12 @@ class Worker:
 
 def _step(run: Run, i: int) -> int:
     run.worker.note("step", run.id, i)
+    return i
+
+
+def _entry(run: Run, i: int) -> int:
+    run.worker.note("entry", run.id, i, int(time.time() * 1000), run.worker.pid)
+    time.sleep(0.1)  # so that it can be killed in its middle
     return i
 
 
@@ -379,6 +386,15 @@ def _interrupted(run: Run, n: int) -> Generator[Any, Any, list[int]]:
     return done
 
 
+def _order(run: Run, there: str, n: int) -> Generator[Any, Any, list[int]]:
+    done = []
+    for i in range(n):
+        yield Step("local", "entry", (i,))
+        done.append((yield (yield Step("remote", "double", (i,), there))))
+        yield Step("sleep", arguments=(200,))
+    return done
+
+
 def _parent(run: Run) -> Generator[Any, Any, str]:
     yield Step("detached", "double", (21,))
     return "gone on"
@@ -393,8 +409,19 @@ FLOWS: dict[str, Flow] = {
     "approval": _approval,
     "failing": _failing,
     "interrupted": _interrupted,
+    "order": _order,
     "parent": _parent,
 }
+
+
+def _many(worker: Worker, calls: list[Any]) -> list[Any]:
+    for how, there, flow, run_id, arguments in calls:
+        if how == "run":
+            worker.begin(run_id, flow, arguments)
+        else:
+            target = f"poll://any@{there}"
+            worker.bridge("promise.create", worker.create(run_id, flow, arguments, target))
+    return [worker.result(run_id) for _, _, _, run_id, _ in calls]
 
 
 def main(mode: str, group: str, pid: str, log: str, flow: str, run_id: str, text: str) -> None:
@@ -416,6 +443,8 @@ def main(mode: str, group: str, pid: str, log: str, flow: str, run_id: str, text
             result = worker.result(run_id)
         case "get":
             result = worker.result(run_id)
+        case "many":
+            result = _many(worker, arguments)
         case "plan":
             schedule = {
                 "id": run_id,

@@ -55,6 +55,8 @@ class User:
     url: str
     group: str
     log: Path
+    ttl_ms: int = 1_500
+    seconds_max: float = SECONDS_MAX
     processes: list["subprocess.Popen[str]"] = field(default_factory=list)
 
     def start(self, mode: str, *more: object) -> "subprocess.Popen[str]":
@@ -66,7 +68,7 @@ class User:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "RESONATE_URL": self.url},
+            env={**os.environ, "RESONATE_URL": self.url, "TTL_MS": str(self.ttl_ms)},
         )
         self.processes.append(process)
         return process
@@ -83,7 +85,7 @@ class User:
 
     async def result(self, process: "subprocess.Popen[str]") -> Any:
         """Return what a program prints in the end."""
-        output, _ = await asyncio.to_thread(process.communicate, timeout=SECONDS_MAX)
+        output, _ = await asyncio.to_thread(process.communicate, timeout=self.seconds_max)
         for line in output.splitlines():
             if line.startswith("result "):
                 return json.loads(line.removeprefix("result "))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,8 +23,13 @@ class System:
 
     @property
     def bridge(self) -> str:
-        """Return the address of the bridge."""
-        return str(self.ready["bridge"][0])
+        """Return the address of the first bridge."""
+        return self.bridges[0]
+
+    @property
+    def bridges(self) -> list[str]:
+        """Return the addresses of all bridges."""
+        return list(self.ready["bridge"])
 
     @property
     def pids(self) -> dict[str, int]:
@@ -33,15 +39,16 @@ class System:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[System]:
-    """Run it on free ports until the block ends."""
+def running(folder: Path, *more: str, **settings: str) -> Iterator[System]:
+    """Run it on free ports, with more arguments and settings, until the block ends."""
     log, data = folder / "dev.log", folder / "data"
     arguments = ("--data", str(data), "--port-base", "0", "--workers", "0", "--db-workers", "0")
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "holdfast_cli", "dev", *arguments],
+            [sys.executable, "-m", "holdfast_cli", "dev", *arguments, *more],
             stdout=output,
             stderr=subprocess.STDOUT,
+            env={**os.environ, **settings},
         )
     try:
         yield System(_ready(process, log), data)

@@ -5,17 +5,22 @@ Modes and arguments are those of `../typescript/main.mjs`. It needs Python 3.12 
 
 import asyncio
 import json
+import os
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from resonate.context import Context  # type: ignore[import-not-found]
+from resonate.error import ServerError  # type: ignore[import-not-found]
 from resonate.resonate import Resonate  # type: ignore[import-not-found]
 from resonate.retry import Never  # type: ignore[import-not-found]
 
 GIVEN = sys.argv[1:]
 MODE, GROUP, PID, LOG, FLOW, ID, ARGUMENTS = [*GIVEN, *("-", "-", "[]")[len(GIVEN) - 4 :]]
-TTL = timedelta(milliseconds=1500)
+TTL = timedelta(milliseconds=int(os.environ.get("TTL_MS", "1500")))
+PATIENCE_S = 5  # for a result, then it is asked for again
 
 
 def note(*words: object) -> None:
@@ -80,6 +85,21 @@ async def interrupted(ctx: Context, n: int) -> list[int]:
     return done
 
 
+async def entry(ctx: Context, run_id: str, i: int) -> int:
+    note("entry", run_id, i, int(time.time() * 1000), PID)
+    await asyncio.sleep(0.1)  # so that it can be killed in its middle
+    return i
+
+
+async def order(ctx: Context, there: str, n: int) -> list[int]:
+    done = []
+    for i in range(n):
+        await ctx.run(entry, ctx.info.id, i)
+        done.append(await ctx.options(target=there).rpc("double", i))
+        await ctx.sleep(timedelta(milliseconds=200))
+    return done
+
+
 async def parent(ctx: Context) -> str:
     await ctx.options(target=GROUP).detached("double", 21)
     return "gone on"
@@ -95,13 +115,34 @@ FLOWS = {
     "approval": approval,
     "failing": failing,
     "interrupted": interrupted,
+    "entry": entry,
+    "order": order,
     "parent": parent,
 }
 
 
+async def ask(resonate: Resonate, call: list[Any]) -> object:
+    """Wait for what is there, begin what is not; whatever happens on the way, try it again."""
+    how, there, name, run_id, given = call
+    while True:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                try:
+                    handle = await resonate.get(run_id)
+                except ServerError:
+                    begin = resonate.run if how == "run" else resonate.options(target=there).rpc
+                    handle = begin(run_id, name, *given)
+                return await handle.result()
+        except Exception as error:  # noqa: BLE001 - a user who is patient does not look closely
+            note("again", run_id, repr(error))
+            await asyncio.sleep(0.2)
+
+
 async def main() -> None:
     """Do what the mode says."""
-    resonate = Resonate(group=GROUP, pid=PID, ttl=TTL, retry_policy=Never())
+    # What was told to nobody, because a process died with it, is asked for as often as this says.
+    again = {"subscription_refresh_secs": PATIENCE_S} if MODE == "many" else {}
+    resonate = Resonate(group=GROUP, pid=PID, ttl=TTL, retry_policy=Never(), **again)
     for name, flow in FLOWS.items():
         resonate.register(flow, name=name)
     there = resonate.options(target=GROUP)
@@ -120,6 +161,8 @@ async def main() -> None:
                 result = {"error": str(error)}
         case "get":
             result = await (await resonate.get(ID)).result()
+        case "many":
+            result = await asyncio.gather(*(ask(resonate, call) for call in arguments))
         case "plan":
             await there.schedule(ID, "* * * * * *", FLOW, tuple(arguments))
             result = "planned"

@@ -4,6 +4,8 @@
 //   node main.mjs run  GROUP PID LOG FLOW ID ARGUMENTS   run FLOW here, and print its result
 //   node main.mjs rpc  GROUP PID LOG FLOW ID ARGUMENTS   have FLOW run by whoever is in GROUP
 //   node main.mjs get  GROUP PID LOG - ID   wait for ID and print its result
+//   node main.mjs many GROUP PID LOG - - CALLS   run all of [MODE, TARGET, FLOW, ID, ARGUMENTS], and
+//                                            print their results; what fails is asked for again
 //   node main.mjs plan GROUP PID LOG FLOW ID ARGUMENTS   run FLOW every second, as the schedule ID
 //   node main.mjs unplan GROUP PID LOG - ID   delete the schedule
 //
@@ -12,10 +14,11 @@ import { appendFileSync } from "node:fs";
 import { Resonate } from "@resonatehq/sdk";
 
 const [mode, group, pid, log, flow, id, args = "[]"] = process.argv.slice(2);
-const TTL = 1500; // ms: a killed worker's tasks are offered again after it
+const TTL = Number(process.env.TTL_MS ?? 1500); // a killed worker's tasks are offered again after it
+const PATIENCE = 5000; // ms for a result, then it is asked for again
 
 const note = (...words) => appendFileSync(log, `${words.join(" ")}\n`);
-
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 const flows = {
   *sum(ctx, n) {
@@ -66,6 +69,20 @@ const flows = {
     }
     return done;
   },
+  *order(ctx, there, n) {
+    const done = [];
+    for (let i = 0; i < n; i++) {
+      yield* ctx.run(flows.entry, i);
+      done.push(yield* ctx.rpc("double", i, ctx.options({ target: there })));
+      yield* ctx.sleep(200);
+    }
+    return done;
+  },
+  async entry(ctx, i) {
+    note("entry", ctx.id, i, Date.now(), pid);
+    await pause(100); // so that it can be killed in its middle
+    return i;
+  },
   *parent(ctx) {
     yield* ctx.detached("double", 21, ctx.options({ target: group }));
     return "gone on";
@@ -77,6 +94,24 @@ for (const [name, body] of Object.entries(flows)) resonate.register(name, body);
 
 const print = (value) => console.log(`result ${JSON.stringify(value)}`);
 const target = resonate.options({ target: group });
+
+// What is there is waited for; what is not is begun. Whatever happens on the way, it is tried again.
+async function ask([how, there, name, callId, given]) {
+  const begin = how === "run" ? "beginRun" : "beginRpc";
+  const options = how === "run" ? [] : [resonate.options({ target: there })];
+  for (;;) {
+    try {
+      const handle = await resonate
+        .get(callId)
+        .catch(() => resonate[begin](callId, name, ...given, ...options));
+      const late = pause(PATIENCE).then(() => Promise.reject(new Error("no result yet")));
+      return await Promise.race([handle.result(), late]);
+    } catch (error) {
+      note("again", callId, error.message);
+      await pause(200);
+    }
+  }
+}
 
 switch (mode) {
   case "work":
@@ -94,6 +129,9 @@ switch (mode) {
     break;
   case "get":
     print(await (await resonate.get(id)).result());
+    break;
+  case "many":
+    print(await Promise.all(JSON.parse(args).map(ask)));
     break;
   case "plan":
     await resonate.schedule(id, "* * * * * *", flow, ...JSON.parse(args), target);
