@@ -13,6 +13,7 @@ from typing import Final
 from holdfast_chassis.files import PAUSE_S, Watched
 from holdfast_chassis.keys import BadKeys, Keys, KeysUnavailable, read_keys
 from holdfast_chassis.logs import get_logger
+from holdfast_chassis.settings import redact_urls
 
 log = get_logger(__name__)
 
@@ -21,6 +22,9 @@ NONE: Final = "none"
 
 URL_BYTES_MAX: Final = 1_048_576
 URL_TIMEOUT_S: Final = 5.0
+"""For connecting, and for each part of the answer."""
+URL_SECONDS: Final = 10.0
+"""For all of it: whoever answers a byte at a time must not hold up who waits for the keys."""
 URL_AGE_S_MAX: Final = 300.0
 """How old keys from a URL may be before they are asked for again."""
 URL_PAUSE_S: Final = 10.0
@@ -90,16 +94,19 @@ class UrlKeys:
         if lacks and self._asking is not None:
             await asyncio.shield(self._asking)  # shared with all who come meanwhile
         if self._keys is None:
-            raise KeysUnavailable(f"the keys that verify tokens cannot be had from {self._url}")
+            # Said to strangers, too, whom it does not concern where the keys are.
+            raise KeysUnavailable("the keys that verify tokens cannot be had; the log says why")
         return self._keys
 
     async def _ask(self) -> None:
         try:
-            data = await asyncio.to_thread(self._fetch, self._url)
+            async with asyncio.timeout(URL_SECONDS):
+                data = await asyncio.to_thread(self._fetch, self._url)
             keys = read_keys(data)
         except (BadKeys, OSError, HTTPException, ValueError) as error:
             # The keys of the last time stay: whoever issues tokens may be away for a while.
-            log.warning("token_keys_unusable", source=self._url, error=str(error))
+            source, reason = redact_urls(self._url), redact_urls(str(error)) or "no answer in time"
+            log.warning("token_keys_unusable", source=source, error=reason)
         else:
             self._keys, self._fetched_at = keys, self._now_s()
         finally:
@@ -114,12 +121,17 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _fetch(url: str) -> bytes:
+    deadline = time.monotonic() + URL_SECONDS
     opener = urllib.request.build_opener(_NoRedirect)
     request = urllib.request.Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked
     with opener.open(request, timeout=URL_TIMEOUT_S) as response:
-        data: bytes = response.read(URL_BYTES_MAX + 1)
-    if len(data) > URL_BYTES_MAX:
-        raise BadKeys(f"it must not be longer than {URL_BYTES_MAX} bytes")
+        data = b""
+        while part := response.read1(URL_BYTES_MAX + 1):
+            data += part
+            if len(data) > URL_BYTES_MAX:
+                raise BadKeys(f"it must not be longer than {URL_BYTES_MAX} bytes")
+            if time.monotonic() > deadline:  # whoever asked has given up; this thread does, too
+                raise TimeoutError
     return data
 
 
@@ -129,7 +141,11 @@ def is_url(text: str) -> bool:
 
 
 def open_keys(where: str) -> UncheckedKeys | FileKeys | UrlKeys:
-    """Make the source that a setting names; raises `BadKeys` or `OSError` for a file."""
+    """Make the source that a setting names; raises `BadKeys`, or `OSError` for a file."""
     if where == NONE:
         return UncheckedKeys()
-    return UrlKeys(where) if is_url(where) else FileKeys(Path(where))
+    if not is_url(where):
+        return FileKeys(Path(where))
+    if "@" in urllib.parse.urlsplit(where).netloc:
+        raise BadKeys("its URL must not name a user or a password")
+    return UrlKeys(where)

@@ -71,6 +71,12 @@ class Callers:
         _EXPIRES_AT.set(asyncio.get_running_loop().time() + remaining_s)
 
 
+def caller_covers(name: str) -> bool:
+    """Whether whoever sent the present request may be told of what has this id."""
+    grant = _CALLER.get()
+    return grant is None or grant.covers(name)
+
+
 async def caller_expires() -> None:
     """Return when the token of the present request expires; without one, never."""
     expires_at = _EXPIRES_AT.get()

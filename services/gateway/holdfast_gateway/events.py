@@ -41,9 +41,10 @@ class MoreBody(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What happened, ready to be sent."""
+    """What happened, ready to be sent, and the id of the promise that it is about."""
 
     at_ms: int
+    of: str
     text: bytes
 
 
@@ -100,7 +101,7 @@ def _event(kind: Kind, at_ms: int, of: str, body: msgspec.Struct) -> Event:
         b"",
         b"",
     )
-    return Event(at_ms, b"\n".join(lines))
+    return Event(at_ms, of, b"\n".join(lines))
 
 
 def _quoted(promise_id: str) -> str:

@@ -10,7 +10,7 @@ from litestar.types import Receive, Scope, Send
 
 from holdfast import Resonate
 from holdfast_chassis.logs import get_logger
-from holdfast_gateway.callers import caller_expires
+from holdfast_gateway.callers import caller_covers, caller_expires
 from holdfast_gateway.events import KEEP_ALIVE, MEDIA_TYPE, RECONNECT, Position
 from holdfast_gateway.watching import Watch, Watches
 
@@ -88,7 +88,8 @@ class _Stream:
         while True:
             news, has_ended = watch.told[seen:], watch.has_ended
             for first in range(0, len(news), BATCH):
-                told = news[first : first + BATCH]
+                # The watch is shared, and sees children that this caller may not know of.
+                told = [each for each in news[first : first + BATCH] if caller_covers(each.of)]
                 if self.after is not None:
                     told = [event for event in told if not self.after.is_past(event)]
                 if told:

@@ -1,10 +1,13 @@
 """Keys from files and URLs that change while somebody verifies tokens."""
 
 import asyncio
+import contextlib
+import itertools
 from pathlib import Path
 
 import pytest
 
+from holdfast_chassis import key_sources
 from holdfast_chassis.files import Watched
 from holdfast_chassis.key_sources import (
     URL_AGE_S_MAX,
@@ -98,6 +101,50 @@ async def test_without_any_keys_nobody_is_let_in_and_it_is_asked_again() -> None
     site.now_s += URL_PAUSE_S
 
     assert (asked, await site.kids()) == (1, ["a"])
+
+
+async def test_a_url_that_answers_for_ever_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte comes in time, and the last one never."""
+    monkeypatch.setattr(key_sources, "URL_SECONDS", 0.3)
+    asked = 0
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        with contextlib.suppress(ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 900000\r\n\r\n{")
+            for _ in itertools.count():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        keys = UrlKeys(f"http://{host}:{port}/keys")
+        async with asyncio.timeout(10):
+            with pytest.raises(KeysUnavailable):
+                await keys.current()
+
+    assert asked == 1
+
+
+async def test_strangers_are_not_told_where_keys_are(caplog: pytest.LogCaptureFixture) -> None:
+    keys = UrlKeys("https://issuer.internal/keys?token=s3cret", fetch=lambda _: b"<html>")
+
+    with pytest.raises(KeysUnavailable) as caught:
+        await keys.current()
+
+    assert "issuer" not in str(caught.value)
+    assert "s3cret" not in str([record.__dict__ for record in caplog.records])
+    assert "issuer.internal" in str([record.__dict__ for record in caplog.records])
+
+
+def test_a_url_with_a_password_is_refused_without_repeating_it() -> None:
+    with pytest.raises(BadKeys, match="user") as caught:
+        open_keys("https://user:s3cret@issuer/keys")
+
+    assert "s3cret" not in str(caught.value)
 
 
 def _replace(path: Path, data: bytes) -> None:

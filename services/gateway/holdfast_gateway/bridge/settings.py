@@ -11,7 +11,9 @@ BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 POLLS_MAX: Final = 1_000
 POLL_BUFFER: Final = 100
 PUSHES_MAX: Final = 256
-_LINK_LOCAL: Final = parse_rules("169.254.0.0/16,fe80::/10")
+_METADATA: Final = parse_rules(
+    "169.254.0.0/16,fe80::/10,fd00:ec2::254/128,fd20:ce::254/128,100.100.100.200/32"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class BridgeSettings(ProcessSettings):
         parse=parse_rules,
     )
     bridge_push_deny: Rules = setting(
-        _LINK_LOCAL,
+        _METADATA,
         doc="Hosts that no message is sent to, written alike; the default keeps clients away from"
         " the metadata services of clouds.",
         parse=parse_rules,

@@ -7,7 +7,7 @@ stands for at the moment of connecting.
 
 import ipaddress
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -67,10 +67,10 @@ def flaw_of_target(host: str, addresses: Iterable[str], *, allow: Rules, deny: R
         return f"{host} is denied by its name"
     named = allow.name_fits(host)
     for text in addresses:
-        address = _plain(ipaddress.ip_address(text))
-        if deny.address_fits(address):
+        address = ipaddress.ip_address(text)
+        if any(map(deny.address_fits, _destinations(address))):
             return f"{host} stands for {text}, which is denied"
-        if allow and not named and not allow.address_fits(address):
+        if allow and not named and not allow.address_fits(_plain(address)):
             return f"{host} stands for {text}, which is not allowed"
     return None
 
@@ -79,6 +79,27 @@ def _fits(host: str, name: str) -> bool:
     if name.startswith("*."):
         return host.endswith(name[1:])
     return host == name.rstrip(".")
+
+
+def _destinations(address: IpAddress) -> Iterable[IpAddress]:
+    """List every address where a connection may end that is made to this one."""
+    plain = _plain(address)
+    found = {address, plain}
+    if isinstance(plain, ipaddress.IPv6Address):
+        carried = [plain.sixtofour] if plain.sixtofour else []
+        if any(plain in network for network in _TRANSLATED):
+            carried.append(ipaddress.IPv4Address(int(plain) & 0xFFFF_FFFF))
+        found.update(carried)
+    if any(each.is_unspecified for each in found):
+        found.update(_HERE)  # the kernel takes it for this machine
+    return found
+
+
+_TRANSLATED: Final = tuple(
+    map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96"))
+)
+"""Networks whose addresses end in an IPv4 address, to which a router may lead them."""
+_HERE: Final = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 
 
 def _plain(address: IpAddress) -> IpAddress:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.naming import done_within, names_of, preload_within
 from holdfast.core.requests import Done, Outcome, Refusal, Request, TaskHeartbeat
@@ -49,6 +50,14 @@ def shown_push(push: TaskPush, prefix: str) -> TaskPush:
 
 def prefix_of(member: Member, grant: Grant) -> str | Refusal:
     """Answer what a member's ids begin with, by its token and by what it asks for itself."""
+    if HTTP_GROUP in member.groups and grant.bound:
+        # What waits for HTTP addresses is taken for whoever sends it on, whatever it is about.
+        return Refusal(
+            status=_FORBIDDEN,
+            code="prefix_not_empty",
+            message=f"the group {HTTP_GROUP} sends on the messages of everybody: it needs a token"
+            " with an empty prefix, or the role `admin`",
+        )
     for narrow, wide in ((member.prefix, grant.bound), (grant.bound, member.prefix)):
         if narrow.startswith(wide):
             return narrow

@@ -2,6 +2,7 @@
 
 import pytest
 
+from holdfast_gateway.bridge.settings import BridgeSettings
 from holdfast_gateway.bridge.targets import Rules, flaw_of_target, parse_rules
 
 NONE = Rules()
@@ -13,6 +14,46 @@ LINK = parse_rules("169.254.0.0/16,fe80::/10")
 )
 def test_an_address_is_denied_in_each_of_its_forms(address: str) -> None:
     assert flaw_of_target("innocent.test", ["10.0.0.1", address], allow=NONE, deny=LINK)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+    ],
+)
+def test_an_address_is_denied_where_a_gateway_would_translate_it(address: str) -> None:
+    assert flaw_of_target("innocent.test", [address], allow=NONE, deny=LINK)
+    assert flaw_of_target("innocent.test", [address], allow=LINK, deny=NONE)
+
+
+@pytest.mark.parametrize(
+    ("address", "deny"),
+    [
+        ("0.0.0.0", "127.0.0.0/8"),
+        ("::ffff:0.0.0.0", "127.0.0.0/8"),
+        ("::", "::1"),
+        ("::", "127.0.0.0/8"),
+        ("0.0.0.0", "0.0.0.0/32"),
+    ],
+)
+def test_the_address_that_is_none_leads_to_this_machine(address: str, deny: str) -> None:
+    """That is where the kernel connects to."""
+    assert flaw_of_target("a.test", [address], allow=NONE, deny=parse_rules(deny))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["169.254.169.254", "fe80::1", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200"],
+)
+def test_the_metadata_services_of_clouds_are_denied_by_default(address: str) -> None:
+    deny = BridgeSettings().bridge_push_deny
+
+    assert flaw_of_target("innocent.test", [address], allow=NONE, deny=deny)
 
 
 def test_everything_is_allowed_where_nothing_is_said() -> None:
