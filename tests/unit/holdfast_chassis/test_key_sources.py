@@ -111,7 +111,7 @@ async def test_a_url_that_answers_for_ever_holds_nobody_up(monkeypatch: pytest.M
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal asked
         asked += 1
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError), contextlib.closing(writer):
             await reader.readuntil(b"\r\n\r\n")
             writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 900000\r\n\r\n{")
             for _ in itertools.count():
