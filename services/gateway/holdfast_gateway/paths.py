@@ -2,10 +2,11 @@
 
 import re
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
 from litestar import Request
+from litestar.params import QueryParameter
 
 from holdfast_gateway.errors import Problem
 
@@ -16,6 +17,16 @@ STEP_SUFFIX: Final = re.compile(r"\.([0-9]+|d[0-9a-f]{16})")
 KEY_CHARACTERS_MAX: Final = 256
 IN_QUERY: Final = "-"
 """What stands in a path for an id that is given as `?id=`."""
+HOW_TO_NAME: Final = (
+    "The id is percent-encoded; one with a slash may also be given as `-` and `?id=`."
+)
+"""What the document says of a route with an id in its path."""
+
+IdInQuery = Annotated[
+    str | None,
+    QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
+]
+"""In the document of such a route; `id_of` reads it."""
 
 
 def id_from_path(encoded: str) -> str:

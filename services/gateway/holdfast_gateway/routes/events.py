@@ -22,9 +22,9 @@ from holdfast_gateway.events import (
 from holdfast_gateway.examples import CALL, CREATED_AT_MS
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import operation, problems
-from holdfast_gateway.paths import id_from_path, id_of
+from holdfast_gateway.paths import IdInQuery, id_from_path, id_of
 from holdfast_gateway.records import promise_body
-from holdfast_gateway.routes.workflows import PATH, Id, function_of
+from holdfast_gateway.routes.workflows import PATH, function_of
 from holdfast_gateway.streaming import EventStream, Streaming
 
 RETRY_SECONDS: Final = "5"
@@ -63,7 +63,7 @@ async def workflow_events(
     workflow_id: FromPath[str],
     gateway: NamedDependency[Gateway],
     last_event_id: LastEventId = None,
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> Response[Any]:
     """Read the promise, then send its events until the end."""
     found = id_of(request, workflow_id)

@@ -16,7 +16,7 @@ from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.examples import CANCELED, PENDING, REJECTED, RESOLVED
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import operation, problems
-from holdfast_gateway.paths import id_of
+from holdfast_gateway.paths import HOW_TO_NAME, IdInQuery, id_of
 from holdfast_gateway.records import (
     PromiseBody,
     PromisePageBody,
@@ -31,12 +31,6 @@ PATH: Final = "/v1/promises"
 SPAN_MS_MAX: Final = 100 * 365 * 24 * 3_600_000
 Milliseconds = Annotated[int, Meta(ge=0, le=INTEGER_MAX)]
 
-_READ: Final = "The id is percent-encoded; one with a slash may also be given as `-` and `?id=`."
-
-Id = Annotated[
-    str | None,
-    QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
-]
 Tag = Annotated[
     list[str] | None,
     QueryParameter(
@@ -135,7 +129,7 @@ async def list_promises(
 @get(
     "/{promise_id:str}",
     summary="Read a promise",
-    description=_READ,
+    description=HOW_TO_NAME,
     operation_class=operation(answers={200: [PENDING, RESOLVED]}),
     responses=problems(400, 401, 403, 404, 500, 503),
 )
@@ -143,7 +137,7 @@ async def get_promise(
     request: AnyRequest,
     promise_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> PromiseBody:
     """Read it as it is now."""
     found = await gateway.resonate.promises.get(id_of(request, promise_id), raw=True)
@@ -153,7 +147,7 @@ async def get_promise(
 _SETTLE: Final = (
     "One that is settled already is answered as it is: its state tells who came first, and the same"
     " request may be sent again. Without a body the value is absent. "
-) + _READ
+) + HOW_TO_NAME
 _PROBLEMS: Final = problems(400, 401, 403, 404, 413, 415, 500, 503)
 
 
@@ -171,7 +165,7 @@ async def resolve_promise(
     request: AnyRequest,
     promise_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> PromiseBody:
     """Give it its value."""
     value = await _read_value(request)
@@ -195,7 +189,7 @@ async def reject_promise(
     request: AnyRequest,
     promise_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> PromiseBody:
     """Reject it; whoever awaits it gets the value as an error."""
     value = await _read_value(request)
@@ -222,7 +216,7 @@ async def cancel_promise(
     request: AnyRequest,
     promise_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> PromiseBody:
     """Cancel it and its children, and theirs; sent again after a failure it goes on."""
     value = await _read_value(request)

@@ -17,7 +17,7 @@ from holdfast_gateway.bodies import AnyRequest, convert, invalid, read_json
 from holdfast_gateway.examples import SCHEDULE
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import operation, problems
-from holdfast_gateway.paths import id_of
+from holdfast_gateway.paths import HOW_TO_NAME, IdInQuery, id_of
 from holdfast_gateway.records import (
     ScheduleBody,
     SchedulePageBody,
@@ -33,12 +33,6 @@ PATH: Final = "/v1/schedules"
 UTC: Final = "UTC"
 _DAY_MS: Final = 24 * 3_600_000
 
-_READ: Final = "The id is percent-encoded; one with a slash may also be given as `-` and `?id=`."
-
-Id = Annotated[
-    str | None,
-    QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
-]
 Tag = Annotated[
     list[str] | None,
     QueryParameter(
@@ -181,7 +175,7 @@ async def list_schedules(
 @get(
     "/{schedule_id:str}",
     summary="Read a schedule",
-    description=_READ,
+    description=HOW_TO_NAME,
     operation_class=operation(answers={200: SCHEDULE}),
     responses=problems(400, 401, 403, 404, 500, 503),
 )
@@ -189,7 +183,7 @@ async def get_schedule(
     request: AnyRequest,
     schedule_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> ScheduleBody:
     """Read it as it is now."""
     found = await gateway.resonate.schedules.get(id_of(request, schedule_id), raw=True)
@@ -199,7 +193,7 @@ async def get_schedule(
 @delete(
     "/{schedule_id:str}",
     summary="Delete a schedule",
-    description="What it has started goes on. " + _READ,
+    description="What it has started goes on. " + HOW_TO_NAME,
     operation_class=operation(),
     responses=problems(400, 401, 403, 404, 500, 503),
 )
@@ -207,7 +201,7 @@ async def delete_schedule(
     request: AnyRequest,
     schedule_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> None:
     """Let it start nothing any more."""
     await gateway.resonate.schedules.delete(id_of(request, schedule_id))
@@ -217,7 +211,8 @@ async def delete_schedule(
     "/{schedule_id:str}/pause",
     status_code=HTTPStatus.OK,
     summary="Pause a schedule",
-    description="It starts nothing until it is resumed; to pause it again does nothing. " + _READ,
+    description="It starts nothing until it is resumed; to pause it again does nothing. "
+    + HOW_TO_NAME,
     operation_class=operation(answers={200: msgspec.structs.replace(SCHEDULE, paused=True)}),
     responses=problems(400, 401, 403, 404, 500, 503),
 )
@@ -225,7 +220,7 @@ async def pause_schedule(
     request: AnyRequest,
     schedule_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> ScheduleBody:
     """Stop it for a while."""
     paused = await gateway.resonate.schedules.pause(id_of(request, schedule_id), raw=True)
@@ -237,7 +232,7 @@ async def pause_schedule(
     status_code=HTTPStatus.OK,
     summary="Resume a schedule",
     description="It goes on with its next run from now; those of the pause are not made up for. "
-    + _READ,
+    + HOW_TO_NAME,
     operation_class=operation(answers={200: SCHEDULE}),
     responses=problems(400, 401, 403, 404, 422, 500, 503),
 )
@@ -245,7 +240,7 @@ async def resume_schedule(
     request: AnyRequest,
     schedule_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> ScheduleBody:
     """Let it go on."""
     resumed = await gateway.resonate.schedules.resume(id_of(request, schedule_id), raw=True)
@@ -256,7 +251,7 @@ async def resume_schedule(
     "/{schedule_id:str}/trigger",
     status_code=HTTPStatus.ACCEPTED,
     summary="Run a schedule now",
-    description="Beside its planned runs, paused or not. " + _READ,
+    description="Beside its planned runs, paused or not. " + HOW_TO_NAME,
     operation_class=operation(answers={202: TriggeredBody("nightly-report.1790000000000")}),
     responses=problems(400, 401, 403, 404, 500, 503),
 )
@@ -264,7 +259,7 @@ async def trigger_schedule(
     request: AnyRequest,
     schedule_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> TriggeredBody:
     """Store the promise of a run, then answer."""
     run = await gateway.resonate.schedules.trigger(id_of(request, schedule_id))

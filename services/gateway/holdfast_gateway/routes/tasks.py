@@ -1,18 +1,18 @@
 """Tasks over REST: read and list them, stop one, let it go on."""
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
 from litestar import Router, get, post
 from litestar.di import NamedDependency
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath
 
 from holdfast_gateway.bodies import AnyRequest, convert, read_json
 from holdfast_gateway.examples import TASK
 from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.openapi import operation, problems
-from holdfast_gateway.paths import id_of
+from holdfast_gateway.paths import IdInQuery, id_of
 from holdfast_gateway.records import TaskBody, TaskPageBody, cursor_of, task_body
 from holdfast_gateway.routes.listing import Cursor, Limit, TaskState, parse_limit
 
@@ -20,10 +20,6 @@ _READ: Final = (
     "The id is that of its promise, percent-encoded; one with a slash may also be given as `-` and"
     " `?id=`."
 )
-Id = Annotated[
-    str | None,
-    QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
-]
 
 
 class Halt(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -64,7 +60,7 @@ async def get_task(
     request: AnyRequest,
     task_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> TaskBody:
     """Read it as it is now."""
     return task_body(await gateway.resonate.tasks.get(id_of(request, task_id)))
@@ -85,7 +81,7 @@ async def halt_task(
     request: AnyRequest,
     task_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> None:
     """Stop it; whoever runs it now stops at its next write."""
     body = await read_json(request)
@@ -105,7 +101,7 @@ async def continue_task(
     request: AnyRequest,
     task_id: FromPath[str],
     gateway: NamedDependency[Gateway],
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> None:
     """Let it go on; one that is not halted is left as it is, with 409."""
     await gateway.resonate.tasks.continue_(id_of(request, task_id))

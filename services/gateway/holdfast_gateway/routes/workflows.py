@@ -9,7 +9,7 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
-from litestar.params import FromPath, HeaderParameter, QueryParameter
+from litestar.params import FromPath, HeaderParameter
 from msgspec import Meta
 
 from holdfast import PromiseNotFound
@@ -19,7 +19,7 @@ from holdfast_gateway.errors import Problem
 from holdfast_gateway.examples import CALL
 from holdfast_gateway.gateway import WORKERS, Gateway
 from holdfast_gateway.openapi import operation, problems
-from holdfast_gateway.paths import id_from_path, id_of, names_a_step
+from holdfast_gateway.paths import IdInQuery, id_from_path, id_of, names_a_step
 from holdfast_gateway.records import PromiseBody, promise_body
 from holdfast_gateway.routes.jobs import KEY
 from holdfast_gateway.routes.promises import SPAN_MS_MAX
@@ -38,10 +38,6 @@ IdempotencyKey = Annotated[
         " arguments it is refused.",
         required=False,
     ),
-]
-Id = Annotated[
-    str | None,
-    QueryParameter(name="id", description="The id, where the path says `-`.", required=False),
 ]
 
 
@@ -128,7 +124,7 @@ async def workflow_status(
     workflow_id: FromPath[str],
     gateway: NamedDependency[Gateway],
     wait: Wait = None,
-    id_in_query: Id = None,  # noqa: ARG001 - it is in the document
+    id_in_query: IdInQuery = None,  # noqa: ARG001 - it is in the document
 ) -> PromiseBody:
     """Read it; wait for its end as long as the caller asks, within the limit."""
     seconds = parse_wait(wait, gateway.settings.wait_seconds_max)
