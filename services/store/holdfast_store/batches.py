@@ -13,7 +13,6 @@ from holdfast.core import schedule as schedules
 from holdfast.core import steps
 from holdfast.core import task as tasks
 from holdfast.core.decide import Keys, decide_chain
-from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.membership import DeliveryMode, TaskOffer
 from holdfast.core.profile import Profile, Undeliverable
 from holdfast.core.records import (
@@ -330,8 +329,8 @@ class Decider:
             assert promise is not None
             if seat is None:
                 kept.append(unblock)
-            elif HTTP_GROUP in seat.member.groups and isinstance(seat.inbox, Relay):
-                decided.unblocks.append((seat.inbox, unblock.address, promise))
+            elif (relay := seat.relay) is not None:
+                decided.unblocks.append((relay, unblock.address, promise))
             else:
                 decided.settled.append((seat, promise))
         return kept

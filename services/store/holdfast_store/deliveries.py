@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.records import Promise
 from holdfast_chassis.logs import get_logger
-from holdfast_store.members import Members, Relay
+from holdfast_store.members import Members
 from holdfast_store.observer import Observer
 from holdfast_store.runner import call
 from holdfast_store.storage import Storage, StorageError
@@ -141,8 +140,8 @@ class Deliveries:
             if seat is None:  # it left this moment; whoever waits there registers again
                 self._observer.delivered(status="dropped")
                 continue
-            if HTTP_GROUP in seat.member.groups and isinstance(seat.inbox, Relay):
-                call(partial(seat.inbox.push_unblock, address), promise)
+            if (relay := seat.relay) is not None:
+                call(partial(relay.push_unblock, address), promise)
             elif (seat.id, promise.id) not in sent:
                 sent.add((seat.id, promise.id))
                 call(seat.inbox.push_settled, promise)

@@ -118,6 +118,13 @@ class Seat:
         return self.member.delivery_mode is DeliveryMode.OFFERED
 
     @property
+    def relay(self) -> Relay | None:
+        """Where to send what is for HTTP addresses, if the member sends such on."""
+        if HTTP_GROUP in self.member.groups and isinstance(self.inbox, Relay):
+            return self.inbox
+        return None
+
+    @property
     def takes_tasks(self) -> bool:
         """Whether tasks may be given to the member now, if it has credits."""
         return self.admitted and not self.draining
