@@ -16,10 +16,18 @@ from tests.differential.backends import Core, stored
 from tests.differential.pictures import picture_of_model
 from tests.differential.plays import Backend, Step
 from tests.differential.remote import remote
-from tests.differential.translation import answer_of, page_of, request_of, search_of
+from tests.differential.translation import (
+    answer_of,
+    chain_answer_of,
+    chain_of,
+    page_of,
+    request_of,
+    search_of,
+)
 from tests.integration.bridge.system import Client
 from tests.integration.debug.conftest import serving
 from tests.model.model import Model
+from tests.model.profile import Profile
 from tests.traces.traces import Json, execute, unblock
 
 BEGINNING = 1_000_000
@@ -40,11 +48,11 @@ class Modelled:
     has_envelopes = False
 
     def __init__(self) -> None:
-        self._model = Model()
+        self._model = Model(Profile(extensions=True))
         self._now = 0
 
     async def reset(self) -> int:
-        self._model = Model()
+        self._model = Model(Profile(extensions=True))
         return BEGINNING
 
     async def handle(self, kind: str, data: Json, *, at: int) -> tuple[int, Any]:
@@ -119,6 +127,9 @@ class Streamed:
             return 200, []
         if kind.endswith(".search"):
             return await self._search(search_of(kind, data))
+        if kind == "chain":
+            answer = await self._store.submit(chain_of(data))
+            return chain_answer_of(Step(kind, data, at), answer.outcomes)
         answer = await self._store.submit([request_of(kind, data)])
         return answer_of(Step(kind, data, at), answer.outcomes[0])
 

@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from tests.differential.bridged import bridged
+from tests.differential.coverage import DERIVED
+from tests.differential.dice import HTTP_KINDS, KINDS
 from tests.differential.exploring import Exploration
 from tests.differential.opening import NAMES, opened
 from tests.differential.pairing import DEFAULT, OVER_HTTP, PAIRS
@@ -46,6 +48,7 @@ async def explore(
         exploration = Exploration(
             pair.make_model,
             [*backends, bridge] if bridge else backends,
+            HTTP_KINDS if bridge else KINDS,
             seconds=options.seconds,
             patience=options.patience,
             is_wild=options.wild,
@@ -57,7 +60,7 @@ async def explore(
             print(exploration.report(), found, sep="\n\n")  # noqa: T201
             return 1
     print(exploration.report())  # noqa: T201
-    for missed in exploration.coverage.missed({*exploration.kinds, "wake"}):
+    for missed in exploration.coverage.missed({*exploration.kinds, *DERIVED}):
         print("  not met:", *missed)  # noqa: T201
     return 0
 

@@ -1,14 +1,14 @@
 """The product behind the model's interface: the rules alone, and the engine over each storage."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 from holdfast.core import schedule as schedules
 from holdfast.core import steps
-from holdfast.core.decide import decide
+from holdfast.core.decide import decide, decide_chain
 from holdfast.core.profile import Profile
 from holdfast.core.records import Schedule
-from holdfast.core.requests import Outcome
+from holdfast.core.requests import SKIPPED, Outcome, Request, ScheduleCreate, Skipped, TaskGet
 from holdfast.core.search import (
     PromiseSearch,
     Search,
@@ -23,11 +23,14 @@ from holdfast.core.validation import validate
 from holdfast.core.working_set import WorkingSet
 from holdfast_store.debugging import Debug
 from holdfast_store.engine import Engine, EngineSettings
-from holdfast_store.storages import open_storage, snapshots_of
+from holdfast_store.storages import open_storage
+from tests.differential.looking import looking_at
 from tests.differential.pictures import picture_of_state
 from tests.differential.plays import Json, Picture, Step
 from tests.differential.translation import (
     answer_of,
+    chain_answer_of,
+    chain_of,
     page_of,
     promise_record,
     request_of,
@@ -39,6 +42,10 @@ from tests.model.model import Answer
 
 DUE_MAX = 3
 """Due rows of one transaction: so few that a tick needs several."""
+
+
+PROBE = TaskGet(id="probe")
+"""Changes nothing, and tells behind a chain whether that has ended before."""
 
 
 class Core:
@@ -64,13 +71,29 @@ class Core:
             return 200, []
         if step.kind.endswith(".search"):
             return self._search(step)
+        if step.kind == "chain":
+            return chain_answer_of(step, self._do_chain(chain_of(step.data), step.now))
         request = request_of(step.kind, step.data)
-        if step.kind == "schedule.create":
-            self._schedules.add(step.data["id"])
+        self._note(request)
         outcome: Outcome | None = validate(request, self._profile)
         if outcome is None:
             outcome = decide(self._rows, request, now_ms=step.now, profile=self._profile)
         return answer_of(step, outcome)
+
+    def _do_chain(self, chain: Sequence[Request], now: int) -> list[Outcome]:
+        """Decide as far as the requests are well formed, as an edge does."""
+        flaws = (validate(request, self._profile) for request in chain)
+        sound, flaw = next(((n, flaw) for n, flaw in enumerate(flaws) if flaw), (len(chain), None))
+        for request in chain[:sound]:
+            self._note(request)
+        probed = [*chain[:sound], PROBE]
+        *outcomes, probe = decide_chain(self._rows, probed, now_ms=now, profile=self._profile)
+        tail = [] if flaw is None or isinstance(probe, Skipped) else [flaw]
+        return [*outcomes, *tail, *[SKIPPED] * (len(chain) - sound - len(tail))]
+
+    def _note(self, request: Request) -> None:
+        if isinstance(request, ScheduleCreate):
+            self._schedules.add(request.id)
 
     def _search(self, step: Step) -> Answer:
         """Filter as the rules say; pages are the storages' business, and are made here."""
@@ -149,6 +172,9 @@ class Stored:
             return 200, []
         if step.kind.endswith(".search"):
             return await self._search(step)
+        if step.kind == "chain":
+            outcomes = await self._engine.apply(*chain_of(step.data), at_ms=step.now)
+            return chain_answer_of(step, outcomes)
         request = request_of(step.kind, step.data)
         (outcome,) = await self._engine.apply(request, at_ms=step.now)
         return answer_of(step, outcome)
@@ -174,7 +200,8 @@ async def stored(name: str, url: str, profile: Profile) -> AsyncIterator[Stored]
     engine = Engine(storage, profile=profile, settings=EngineSettings(due_max=DUE_MAX))
     await engine.start()
     try:
-        yield Stored(name, engine, Debug(engine, storage, snapshot=snapshots_of(url, storage)))
+        async with looking_at(url, storage) as look:
+            yield Stored(name, engine, Debug(engine, storage, snapshot=look))
     finally:
         await engine.stop()
         await storage.close()

@@ -11,8 +11,8 @@ from tests.differential.exploring import Exploration
 from tests.differential.pairing import DEFAULT
 from tests.integration.conftest import postgres_server  # noqa: F401 - a fixture
 
-SEED = 1
-SEQUENCES = 1_500
+SEED = 4_000_000
+SEQUENCES = 1_100
 
 
 @pytest.fixture(scope="session")

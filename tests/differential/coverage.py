@@ -5,15 +5,26 @@ store can show is in `unreachable.txt`, each line with its reason.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Self
 
 from tests.differential.plays import Step
 from tests.model.model import Answer, Model
-from tests.model.records import ANY, FULFILLED, PENDING, SUSPENDED, Json, Promise
+from tests.model.records import (
+    ANY,
+    FULFILLED,
+    PENDING,
+    SUSPENDED,
+    UNKNOWN_FUNCTION,
+    Json,
+    Promise,
+    Schedule,
+)
 
 Combination = tuple[str, str, str]
 
@@ -27,6 +38,9 @@ TASKS = (
     *("suspended", "halted", "fulfilled", "dead"),
 )
 """A task is dead whose promise is due: it reads fulfilled and is stored as something else."""
+SCHEDULES = ("absent", "running", "paused")
+UNKNOWN = ("acquired, its, unknown", "acquired, its, unknown too often")
+"""Releases for an unknown function: the last of them halts the task."""
 VERSIONED = ("absent", "untargeted", *(f"{t}, {v}" for t in TASKS[2:] for v in ("its", "other")))
 AWAITERS = ("absent", "untargeted", "live", "over")
 AWAITED = ("open", "settled", "all", "internal", "absent")
@@ -34,6 +48,22 @@ WAITING = ("pending", "acquired", "suspended", "waiting for all", "halted", "ful
 INNER = ("create absent", "create known", "settle absent", "settle open", "settle over")
 """What a suspend finds: the worst of what it awaits, or `all` when it waits for all of them."""
 DUE = ("deadline", "dispatch", "lease", "schedule")
+ENDS = ("nowhere", "first", "middle", "last")
+"""Which operation of a chain is refused: at least two of them, and the others are skipped."""
+REFUSED = ("400", "404", "409", "422", "200 400", "200 404", "settled otherwise")
+CHAINED = (
+    *(f"promise.{name}" for name in ("get", "create", "settle")),
+    *(f"promise.register_{name}" for name in ("callback", "listener")),
+    *(
+        f"task.{name}"
+        for name in (
+            *("get", "create", "acquire", "release", "fulfill", "suspend", "fence"),
+            *("heartbeat", "halt", "continue"),
+        )
+    ),
+    *(f"schedule.{name}" for name in ("get", "create", "delete", "pause")),
+)
+"""What a chain may hold."""
 
 STATES: dict[str, tuple[str, ...]] = {
     **{f"promise.{name}": PROMISES for name in ("get", "create", "settle", "register_listener")},
@@ -41,18 +71,25 @@ STATES: dict[str, tuple[str, ...]] = {
     "promise.search": ("empty", "some"),
     "task.get": TASKS,
     "task.create": TASKS,
-    **{f"task.{name}": VERSIONED for name in ("acquire", "release", "fulfill")},
+    **{f"task.{name}": VERSIONED for name in ("acquire", "fulfill")},
+    "task.release": (*VERSIONED, *UNKNOWN),
     "task.suspend": tuple(f"{t} on {a}" for t in VERSIONED for a in AWAITED),
     "task.fence": tuple(f"{t}: {i}" for t in VERSIONED for i in INNER),
     "task.heartbeat": ("all", *(f"{t}, {p}" for t in TASKS for p in ("its pid", "other pid"))),
-    "task.halt": TASKS,
+    "task.halt": (*TASKS, *(f"fenced, {state}" for state in VERSIONED)),
     "task.continue": TASKS,
     "task.search": ("empty", "some"),
-    **{f"schedule.{name}": ("absent", "there") for name in ("get", "create", "delete")},
+    **{f"schedule.{name}": SCHEDULES for name in ("get", "create", "delete")},
+    "schedule.pause": tuple(f"{s}, to {aim}" for s in SCHEDULES for aim in ("pause", "resume")),
     "schedule.search": ("empty", "some"),
+    "chain": ENDS,
+    "in a chain": CHAINED,
     "wake": WAITING,
+    "fire": tuple(f"{state}, {zone}" for state in SCHEDULES[1:] for zone in ("UTC", "a zone")),
     "debug.tick": ("",),
 }
+DERIVED = ("in a chain", "wake", "fire")
+"""What comes along with an operation, and is not asked for by itself."""
 OUTCOMES: dict[str, tuple[str, ...]] = {
     "promise.get": ("200", "404"),
     "promise.create": ("200",),
@@ -71,6 +108,9 @@ OUTCOMES: dict[str, tuple[str, ...]] = {
     "schedule.create": ("200",),
     "schedule.get": ("200", "404"),
     "schedule.delete": ("200", "404"),
+    "schedule.pause": ("200", "404"),
+    "chain": ("200", *REFUSED),
+    "fire": ("once", "often", "never"),
     "wake": ("resumed", "kept", "buffered", "ignored"),
     "debug.tick": tuple(
         "+".join(name for name, is_due in zip(DUE, dues, strict=True) if is_due) or "nothing"
@@ -83,9 +123,15 @@ BADLY: Combination = ("", "malformed", "400")
 def universe() -> Iterator[Combination]:
     """List everything that could be thought of."""
     for kind, states in STATES.items():
-        yield from ((kind, state, outcome) for state in states for outcome in OUTCOMES[kind])
-        if kind not in {"wake", "debug.tick"}:
+        yield from ((kind, state, each) for state in states for each in _outcomes(kind, state))
+        if kind not in {*DERIVED, "chain", "debug.tick"}:
             yield (kind, *BADLY[1:])
+
+
+def _outcomes(kind: str, state: str) -> tuple[str, ...]:
+    if kind == "in a chain":
+        return (*OUTCOMES[state], BADLY[2], "skipped")
+    return OUTCOMES[kind]
 
 
 @cache
@@ -123,8 +169,9 @@ class Coverage:
             combination = (step.kind, *BADLY[1:])
         if combination[2] not in {"200", "200 200"} and step.kind != "debug.tick":
             woken = []
-        self.seen.update([combination, *woken])
-        return {combination, *woken}
+        met = [*chained(step, answer[1]), *woken] if step.kind == "chain" else [combination, *woken]
+        self.seen.update(met)
+        return {*met}
 
     def impossible(self) -> list[Combination]:
         """List what was met although the committed list says that it cannot be."""
@@ -152,7 +199,50 @@ def outcome_of(kind: str, answer: Answer) -> str:
     return str(status)
 
 
+def chained(step: Step, answer: Json) -> list[Combination]:
+    """Name what became of a chain, and of each operation in it."""
+    operations, results = step.data["operations"], answer["results"]
+    kinds = [operation["kind"] for operation in operations]
+    outcomes = [
+        outcome_of(kind, (result["status"], result.get("data"))) if result["status"] else "skipped"
+        for kind, result in zip(kinds, results, strict=True)
+    ]
+    found = [("in a chain", *each) for each in zip(kinds, outcomes, strict=True)]
+    return [*found, ("chain", *_end(outcomes))]
+
+
+def _end(outcomes: list[str]) -> tuple[str, str]:
+    """Say where a chain ended, and by what."""
+    done = [outcome for outcome in outcomes if outcome != "skipped"]
+    last = done[-1]
+    if last == "200 200" and len(done) < len(outcomes):
+        last = "settled otherwise"
+    if last not in REFUSED:
+        return "nowhere", "200"
+    place = "last" if len(done) == len(outcomes) else "middle"
+    return "first" if len(done) == 1 else place, last
+
+
 # What a step finds.
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a model is like that a step is about to be played to."""
+
+    state: str
+    awaiters: Sequence[tuple[str, str]] = ()
+    """Tasks that will be told by what settles, and their states."""
+    due: Sequence[tuple[str, str, int]] = ()
+    """Schedules whose time has come, their states and next instants."""
+
+    @classmethod
+    def of(cls, model: Model, step: Step) -> Self:
+        return cls(situation(model, step), waiting(model, step), firing(model, step))
+
+    def followed_by(self, model: Model) -> list[Combination]:
+        """Name what the step has led to, beside its own answer."""
+        return [*told(model, self.awaiters), *fired(model, self.due)]
 
 
 def situation(model: Model, step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 - one arm each
@@ -181,11 +271,19 @@ def situation(model: Model, step: Step) -> str:  # noqa: C901, PLR0911, PLR0912 
             return f"{_versioned(model, data, now)}: {_inner(model, data['action'], now)}"
         case "task.heartbeat":
             return _heartbeat(model, data, now)
-        case "task.acquire" | "task.release" | "task.fulfill":
+        case "task.release":
+            return _released(model, data, now)
+        case "task.acquire" | "task.fulfill":
             return _versioned(model, data, now)
+        case "task.halt" if data.get("version") is not None:
+            return f"fenced, {_versioned(model, data, now)}"
         case "task.get" | "task.halt" | "task.continue":
             return _task(model, data["id"], now)
-    return "there" if data["id"] in model.schedules else "absent"
+        case "schedule.pause":
+            return f"{_schedule(model, data)}, to {'pause' if data['paused'] else 'resume'}"
+        case "chain":
+            return ""
+    return _schedule(model, data)
 
 
 def due(model: Model, now: int) -> str:
@@ -194,7 +292,7 @@ def due(model: Model, now: int) -> str:
         "deadline": any(model.is_armed(p) and model.is_past(p, now) for p in promises),
         "dispatch": any(model.is_dispatch_due(task, now) for task in tasks),
         "lease": any(model.is_lease_over(task, now) for task in tasks),
-        "schedule": any(s.next_run_at <= now for s in model.schedules.values()),
+        "schedule": any(model.is_firing(s, now) for s in model.schedules.values()),
     }
     return "+".join(name for name in DUE if dues[name]) or "nothing"
 
@@ -214,7 +312,33 @@ def _waiting(model: Model, task_id: str, now: int) -> str:
     return "waiting for all" if waits_for_all else state
 
 
-def told(model: Model, awaiters: list[tuple[str, str]]) -> list[Combination]:
+def firing(model: Model, step: Step) -> list[tuple[str, str, int]]:
+    """Name the schedules whose time has come in a tick, their states and next instants."""
+    if step.kind != "debug.tick":
+        return []
+    return [
+        (
+            s.id,
+            f"{_schedule(model, {'id': s.id})}, {'a zone' if s.time_zone else 'UTC'}",
+            s.next_run_at,
+        )
+        for s in model.schedules.values()
+        if s.next_run_at <= step.now
+    ]
+
+
+def fired(model: Model, due: Sequence[tuple[str, str, int]]) -> list[Combination]:
+    """Name what they did."""
+    return [("fire", state, _fired(model.schedules[i], at)) for i, state, at in due]
+
+
+def _fired(schedule: Schedule, first: int) -> str:
+    if schedule.next_run_at == first:
+        return "never"
+    return "once" if schedule.last_run_at == first else "often"
+
+
+def told(model: Model, awaiters: Sequence[tuple[str, str]]) -> list[Combination]:
     """Name what became of those that were told."""
     return [("wake", state, _told(model, task_id, state)) for task_id, state in awaiters]
 
@@ -265,6 +389,22 @@ def _versioned(model: Model, data: Json, now: int) -> str:
         return state
     right = model.tasks[data["id"]].version == data["version"]
     return f"{state}, {'its' if right else 'other'}"
+
+
+def _released(model: Model, data: Json, now: int) -> str:
+    state = _versioned(model, data, now)
+    if state != "acquired, its" or data.get("reason") != UNKNOWN_FUNCTION:
+        return state
+    before = model.tasks[data["id"]].unknown_releases
+    is_last = 0 < model.profile.unknown_releases_max <= before + 1
+    return UNKNOWN[is_last]
+
+
+def _schedule(model: Model, data: Json) -> str:
+    schedule = model.schedules.get(data["id"])
+    if schedule is None:
+        return "absent"
+    return "paused" if schedule.paused else "running"
 
 
 def _awaiter(model: Model, data: Json, now: int) -> str:

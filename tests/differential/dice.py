@@ -4,14 +4,16 @@ import random
 from collections.abc import Callable, Sequence
 
 from tests.differential.plays import Json, Step
-from tests.model.model import Model
+from tests.model.model import EXTENSIONS, Model
 from tests.model.records import (
     ACQUIRED,
+    ANY,
     BRANCH,
     DELAY,
     EXTERNAL,
     HALTED,
     PENDING,
+    RELEASE_REASONS,
     SCOPE,
     SETTLABLE,
     SETTLED,
@@ -19,7 +21,9 @@ from tests.model.records import (
     TARGET,
     TASK_STATES,
     TIMER,
+    UNKNOWN_FUNCTION,
     WAIT_MODES,
+    Task,
 )
 
 NAMES = ("a", "a.1", "a.2", "a:3", "b", "b.1", "é", "z")
@@ -37,7 +41,13 @@ VALUES: Sequence[Json | None] = (
 )
 SPANS = (-5, 0, 20, 60, 200, *(1_000,) * 4, *(100_000,) * 8)
 TTLS = (1, 20, 60, 300, 5_000, 5_000)
-CRONS = ("* * * * *", "*/2 * * * * *", "0 0 29 2 *", "15,30 10-20/5 * * * mon", "0 12 1 * 5")
+CRONS = (
+    *("* * * * *", "*/2 * * * * *", "0 0 29 2 *", "15,30 10-20/5 * * * mon", "0 12 1 * 5"),
+    *("30 2 * * *", "*/20 2 * * *", "0 */6 * * *", "15 30 2 * * *"),
+)
+TIME_ZONES = ("", "UTC", "Europe/Berlin", "Europe/Berlin", "America/St_Johns", "Asia/Kolkata")
+BEGINNINGS = (1_000, 1_000, 1_000, 1_711_846_770_000, 1_729_990_770_000)
+"""Two of them are half a minute before clocks are set forward and back in Berlin."""
 ANYTHING: Sequence[object] = (
     *(None, True, False, 0, 1, -1, 1.0, 1.5, 10**20, "", "x", "5", [], [1], {}, {"a": 1}),
     *(["x"], [None], [{}], {"data": 1}, {"headers": []}, {"headers": {"a": 1}}, {"x": "y"}),
@@ -61,12 +71,18 @@ WEIGHTS = {
     "task.continue": 3,
     "task.search": 2,
     "schedule.get": 1,
-    "schedule.create": 2,
+    "schedule.create": 3,
     "schedule.delete": 1,
+    "schedule.pause": 2,
     "schedule.search": 1,
+    "chain": 6,
     "debug.tick": 8,
 }
 KINDS = tuple(WEIGHTS)
+HTTP_KINDS = tuple(kind for kind in KINDS if kind not in EXTENSIONS)
+LIKINGS = (1e-6, 0.3, 1, 1, 1, 4)
+ALONE = ("chain", "debug.tick", "promise.search", "task.search", "schedule.search")
+"""What a chain cannot hold."""
 IN_STATE = {
     "task.acquire": (PENDING,),
     "task.release": (ACQUIRED,),
@@ -89,15 +105,19 @@ class Dice:
         self._random = random.Random(seed)
         self._model = model
         self._kinds = kinds
-        self._weights = [WEIGHTS[kind] for kind in kinds]
+        # What is asked for more or less often, or never, differs too: a rule that takes several
+        # operations of few kinds is met sooner where the others do not come between.
+        self._weights = [WEIGHTS[kind] * self._random.choice(LIKINGS) for kind in kinds]
         # Few ids at a time: sequences of three get deep, sequences of eight get wide.
         self._ids = self._random.sample(NAMES, self._random.choice([3, 4, 5, 8]))
         self._lives = 0
         mistakes = 0.2 if self._random.random() < 0.2 else 0.0
         self._mistakes = 0.35 if is_wild else mistakes
         self._is_wild = is_wild
+        self._held: Json | None = None
+        """The lease that a whole chain is about."""
         self._aim = self._random.choice([0.9, 0.9, 0.6, 0.3])
-        self.now = 1_000
+        self.now = self._random.choice(BEGINNINGS)
 
     def step(self) -> Step:
         """Pass some time, or none, and ask for something."""
@@ -154,11 +174,14 @@ class Dice:
             "task.fence": self._fence,
             "task.heartbeat": self._heartbeat,
             "task.release": self._release,
+            "task.halt": self._halt,
             "task.search": lambda: self._page(TASK_STATES),
             "schedule.create": self._schedule,
             "schedule.search": lambda: self._page(()),
             "schedule.get": lambda: {"id": self._random.choice(["s", "t"])},
             "schedule.delete": lambda: {"id": self._random.choice(["s", "t"])},
+            "schedule.pause": self._pause,
+            "chain": self._chain,
             "debug.tick": lambda: {"time": self.now},
         }
         maker = makers.get(kind)
@@ -176,10 +199,14 @@ class Dice:
         if roll > self._aim:  # somewhere else, be it rare or nowhere
             states = (self._random.choice(TASK_STATES),) if roll > self._aim + 0.05 else ()
         model = self._model
-        tasks = [t.id for t in model.tasks.values() if model.view(t, self.now).state in states]
-        return self._random.choice(tasks) if tasks else self._id()
+        tasks = [t for t in model.tasks.values() if model.view(t, self.now).state in states]
+        if self._random.random() < 0.5:
+            tasks = [t for t in tasks if is_deep(t)] or tasks
+        return self._random.choice(tasks).id if tasks else self._id()
 
     def _lease(self, kind: str) -> Json:
+        if self._held is not None and self._random.random() < 0.95:
+            return self._held
         task_id = self._task_id(kind)
         task = self._model.tasks.get(task_id)
         version = task.version if task else 0
@@ -244,7 +271,11 @@ class Dice:
 
     def _wanted(self) -> str:
         """Pick a promise that somebody waits for, more often than not."""
-        wanted = [p.id for p in self._model.promises.values() if p.callbacks or p.listeners]
+        model = self._model
+        wanted = [p.id for p in model.promises.values() if p.callbacks or p.listeners]
+        if self._random.random() < 0.5:
+            deep = {task.id for task in model.tasks.values() if is_deep(task)}
+            wanted = [each for each in wanted if model.promises[each].callbacks & deep] or wanted
         return self._random.choice(wanted) if wanted and self._random.random() < 0.7 else self._id()
 
     def _known(self) -> str:
@@ -265,10 +296,21 @@ class Dice:
 
     def _release(self) -> Json:
         lease = self._lease("task.release")
-        if not self._model.profile.extensions or self._random.random() < 0.7:
+        if not self._model.profile.extensions or self._random.random() < 0.4:
             return lease
+        task = self._model.tasks.get(lease["id"])
+        if task and task.unknown_releases and self._random.random() < 0.7:
+            return {**lease, "reason": UNKNOWN_FUNCTION}
+        if self._random.random() < 0.8:
+            reasons = [UNKNOWN_FUNCTION] * 4
+            return {**lease, "reason": self._random.choice([*reasons, *RELEASE_REASONS])}
         spans = [-5, 0, 10, 70_000]
         return {**lease, "notBefore": max(0, self.now + self._random.choice(spans))}
+
+    def _halt(self) -> Json:
+        if not self._model.profile.extensions or self._random.random() < 0.6:
+            return {"id": self._task_id("task.halt")}
+        return self._lease("task.release")
 
     def _suspend(self) -> Json:
         lease = self._lease("task.suspend")
@@ -293,7 +335,8 @@ class Dice:
             inner = _action("promise.settle", self._settle(settled))
             if self._random.random() < 0.05:
                 inner["data"]["state"] = "rejected_timedout"
-        return {**lease, "action": inner}
+        is_required = self._model.profile.extensions and self._random.random() < 0.3
+        return {**lease, "action": inner, **({"required": True} if is_required else {})}
 
     def _heartbeat(self) -> Json:
         leases = [self._lease("task.heartbeat") for _ in range(self._random.choice([0, 1, 1, 2]))]
@@ -316,7 +359,7 @@ class Dice:
     def _schedule(self) -> Json:
         # Which of two schedules comes first in a tick is up to the store, so they share no ids.
         schedule_id, taken = self._random.choice([("s", "a"), ("t", "b")])
-        return {
+        data = {
             "id": schedule_id,
             "cron": self._random.choice(CRONS),
             "promiseId": self._random.choice(
@@ -326,6 +369,53 @@ class Dice:
             "promiseParam": self._random.choice(VALUES) or {},
             "promiseTags": {TARGET: self._random.choice(TARGETS), BRANCH: "a"},
         }
+        if not self._model.profile.extensions or self._random.random() < 0.4:
+            return data
+        zone = self._random.choice(TIME_ZONES)
+        return {**data, "timeZone": zone, "paused": self._random.random() < 0.3}
+
+    def _pause(self) -> Json:
+        schedule_id = self._random.choice(["s", "t"])
+        known = self._model.schedules.get(schedule_id)
+        paused = known is not None and known.paused
+        return {"id": schedule_id, "paused": self._random.choice([not paused, not paused, paused])}
+
+    # Chains
+
+    def _chain(self) -> Json:
+        """Ask for several things at once: as a holder does with its task, or for anything."""
+        if self._random.random() < 0.4:
+            operations = [self._operation(kind) for kind in self._any_kinds()]
+            if self._random.random() < 0.3:
+                operations = self._spoiled_one(operations)
+            return {"operations": operations}
+        first = []
+        if self._random.random() < 0.3:
+            first = [self._operation("task.create")]
+            self._held = {"id": first[0]["data"]["action"]["data"]["id"], "version": 1}
+        else:
+            self._held = self._lease("task.fence")
+        operations = [*first, *(self._operation(kind) for kind in self._holders_kinds())]
+        self._held = None
+        return {"operations": operations}
+
+    def _operation(self, kind: str) -> Json:
+        return {"kind": kind, "data": self._data(kind)}
+
+    def _holders_kinds(self) -> list[str]:
+        """Settle a step, begin the next one, and end the pass."""
+        fences = ["task.fence"] * self._random.choice([1, 2, 2, 3])
+        ends = ["task.suspend", "task.fulfill", "task.release", "task.halt", "task.fence"]
+        return [*fences, self._random.choice(ends)]
+
+    def _any_kinds(self) -> list[str]:
+        kinds = [kind for kind in self._kinds if kind not in ALONE]
+        weights = [
+            weight
+            for kind, weight in zip(self._kinds, self._weights, strict=True)
+            if kind not in ALONE
+        ]
+        return self._random.choices(kinds, weights, k=self._random.choice([2, 3, 4]))
 
     # Mistakes
 
@@ -354,16 +444,26 @@ class Dice:
             "limit": (0, -1, 1_001),
             "address": ("", "not a uri", "poll:", "a b:c"),
             "cursor": ("\0", "a\0b"),
+            "timeZone": ("Nowhere/Land", "../UTC", "europe"),
+            "cron": ("", "*", "* * * * * * *", "60 * * * *", "@daily"),
         }
         if name in wrong and not (name == "state" and member not in SETTLABLE):
             return {**data, name: self._random.choice(wrong[name])}
         if isinstance(member, str) and name in {"id", "pid", "awaited", "awaiter"}:
             return {**data, name: self._random.choice(["", "a\0", *self._ids])}
-        if isinstance(member, int):
+        if name == "operations":
+            return {"operations": self._spoiled_one(member)}
+        if isinstance(member, int) and not isinstance(member, bool):
             return {**data, name: self._random.choice([-1, 0, 2**53 - 1, 2**53])}
         if name in {"actions", "tasks"}:
             return {**data, name: []}
         return data
+
+    def _spoiled_one(self, operations: Sequence[Json]) -> list[Json]:
+        place = self._random.randrange(len(operations))
+        chosen = operations[place]
+        spoiled = {**chosen, "data": self._spoiled(chosen["data"])}
+        return [*operations[:place], spoiled, *operations[place + 1 :]]
 
     def _wild(self, data: Json, name: str) -> Json:
         """Leave a member out, or let it be of any type, or let a part of it be so."""
@@ -375,6 +475,11 @@ class Dice:
             return {**data, name: [self._wild(first, self._random.choice(sorted(first)))]}
         others = {key: each for key, each in data.items() if key != name}
         return self._random.choice([others, {**data, name: self._random.choice(ANYTHING)}])
+
+
+def is_deep(task: Task) -> bool:
+    """Say whether it took several operations to bring a task to where it is."""
+    return bool(task.resumes or task.unknown_releases or task.wait_mode != ANY)
 
 
 def _action(kind: str, data: Json) -> Json:

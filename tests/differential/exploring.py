@@ -1,10 +1,11 @@
 """Play random sequences to the model and to stores, until nothing new appears; shrink a failure."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
-from tests.differential.coverage import Combination, Coverage, situation, told, waiting
+from tests.differential.coverage import Before, Combination, Coverage
 from tests.differential.dice import KINDS, Dice
 from tests.differential.pictures import picture_of_model
 from tests.differential.plays import (
@@ -18,14 +19,24 @@ from tests.model.model import Model
 
 STEPS = 120
 """Steps of a sequence: a few lives of a few tasks."""
+START = 60
+"""As how many steps it counts to begin a sequence."""
 
 
 @dataclass(frozen=True)
 class Find:
-    """A sequence up to the last step that showed something new, and all that it shows."""
+    """A sequence up to the last step that showed something new, and in which step it shows what."""
 
     steps: tuple[Step, ...]
-    shown: frozenset[Combination]
+    shown: Mapping[Combination, int]
+
+    def cut(self, wanted: Mapping[Combination, float]) -> tuple[float, int]:
+        """Find the beginning that shows most of what is wanted for its steps, and its length."""
+        best, worth = (0.0, 0), 0.0
+        for place, each in sorted((place, each) for each, place in self.shown.items()):
+            worth += wanted.get(each, 0)
+            best = max(best, (worth / (place + START), place))
+        return best
 
 
 @dataclass
@@ -78,44 +89,48 @@ class Exploration:
             await backend.reset()
         played: list[Step] = []
         known = set(self.coverage.seen)
-        shown: set[Combination] = set()
+        shown: dict[Combination, int] = {}
         find: Find | None = None
         for number in range(STEPS):
             step = dice.step()
-            state, awaiters = self._situation(model, step)
+            before = self._before(model, step)
             expected = model.handle(step.kind, step.data, step.now)
             played.append(step)
             looks = number % self.looks_every == 0 or number == STEPS - 1
             for backend in self.backends:
                 await self._compare(backend, model, played, expected, looks=looks)
-            met = self.coverage.note(step, state, expected, told(model, awaiters))
-            if met - known - shown:
-                find = Find(tuple(played), frozenset(shown | met))
-            shown |= met
+            met = self.coverage.note(step, before.state, expected, before.followed_by(model))
+            is_news = bool(met - known - shown.keys())
+            shown = dict.fromkeys(met, number + 1) | shown
+            if is_news:
+                find = Find(tuple(played), shown)
             self.steps += 1
         if find is not None:
             self.finds.append(find)
-        return len(shown - known)
+        return len(shown.keys() - known)
 
     def cover(self) -> list[tuple[Step, ...]]:
         """Choose sequences that together show whatever was shown, in few steps."""
+        # What few sequences show comes first: most of the rest comes along with it.
+        shows = Counter(each for find in self.finds for each in find.shown)
+        wanted = {each: 1 / shows[each] ** 2 for each in self.coverage.seen}
         chosen: list[tuple[Step, ...]] = []
-        left = set(self.coverage.seen)
-        finds = list(self.finds)
-        while left:
-            best = max(finds, key=lambda find: len(find.shown & left) / (len(find.steps) + 20))
-            finds.remove(best)
-            chosen.append(best.steps)
-            left -= best.shown
+        while wanted:
+            (_, length), best = max(
+                ((find.cut(wanted), find) for find in self.finds), key=lambda each: each[0]
+            )
+            chosen.append(best.steps[:length])
+            shown = {each for each, place in best.shown.items() if place <= length}
+            wanted = {each: worth for each, worth in wanted.items() if each not in shown}
         return chosen
 
-    def _situation(self, model: Model, step: Step) -> tuple[str, list[tuple[str, str]]]:
+    def _before(self, model: Model, step: Step) -> Before:
         if not self.is_wild:
-            return situation(model, step), waiting(model, step)
+            return Before.of(model, step)
         try:
-            return situation(model, step), waiting(model, step)
+            return Before.of(model, step)
         except (AttributeError, KeyError, TypeError):
-            return "malformed", []  # of a wrong type, which only JSON can carry
+            return Before("malformed")  # of a wrong type, which only JSON can carry
 
     async def _compare(
         self,
@@ -149,12 +164,12 @@ class Exploration:
         played: list[Step] = []
         try:
             for step in steps:
-                state, awaiters = self._situation(model, step)
+                before = self._before(model, step)
                 expected = model.handle(step.kind, step.data, step.now)
                 played.append(step)
                 looks = len(played) % self.looks_every == 0 or len(played) == len(steps)
                 await self._compare(backend, model, played, expected, looks=looks)
-                self.coverage.note(step, state, expected, told(model, awaiters))
+                self.coverage.note(step, before.state, expected, before.followed_by(model))
                 self.steps += 1
         except Disagreement as found:
             return found

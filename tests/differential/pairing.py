@@ -15,6 +15,8 @@ from tests.model.profile import Profile
 
 RETRY_MS = 40
 """So short that dispatches are repeated within a sequence."""
+UNKNOWN_RELEASES_MAX = 2
+"""So few that tasks are halted for it."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +33,25 @@ class Pair:
 
 DEFAULT = Pair(
     "recommended",
-    Profile(retry_ms=RETRY_MS, extensions=True),
+    Profile(retry_ms=RETRY_MS, extensions=True, unknown_releases_max=UNKNOWN_RELEASES_MAX),
     # Pacing is a delay that the model does not have: it may be any.
-    ProductProfile(retry_interval_ms=RETRY_MS, pacing_ms=0),
+    ProductProfile(
+        retry_interval_ms=RETRY_MS,
+        pacing_ms=0,
+        unknown_function_releases_max=UNKNOWN_RELEASES_MAX,
+    ),
 )
 OVER_HTTP = Pair("recommended, over HTTP", Profile(retry_ms=RETRY_MS), DEFAULT.product)
 PAIRS = (
     Pair(
         "lenient",
         Profile(
-            retry_ms=RETRY_MS, await_internal=True, external_scopes="off", empty_heartbeat="ok"
+            retry_ms=RETRY_MS,
+            await_internal=True,
+            external_scopes="off",
+            empty_heartbeat="ok",
+            extensions=True,
+            unknown_releases_max=0,
         ),
         ProductProfile(
             retry_interval_ms=RETRY_MS,
@@ -48,6 +59,7 @@ PAIRS = (
             await_internal=AwaitInternal.ALLOW,
             scope_external=ScopeExternal.OFF,
             empty_heartbeat=EmptyHeartbeat.OK,
+            unknown_function_releases_max=0,
         ),
     ),
     Pair(
@@ -58,6 +70,7 @@ PAIRS = (
             composite_origin=True,
             strict_lineage=True,
             empty_heartbeat="reject",
+            extensions=True,
         ),
         ProductProfile(
             retry_interval_ms=RETRY_MS,

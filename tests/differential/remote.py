@@ -6,11 +6,16 @@ from typing import Any
 
 from holdfast.core.profile import Profile
 from holdfast.core.requests import Refusal
-from holdfast.rpc.answers import schedule_of
+from holdfast.rpc.answers import outcomes_of, schedule_of
+from holdfast.rpc.requests import write_chain
 from holdfast.v1 import schedules_pb2 as pb
+from holdfast.v1 import workers_pb2
+from holdfast_store.engine import Engine
+from holdfast_store.rpc.answers import answer_bytes
+from holdfast_store.rpc.requests import chain_of as heard
 from tests.differential.pictures import picture_of_state
 from tests.differential.plays import Json, Picture, Step
-from tests.differential.translation import schedule_record
+from tests.differential.translation import chain_answer_of, chain_of, schedule_record
 from tests.integration.debug.conftest import serving
 from tests.model.model import Answer
 from tests.traces.store_player import StorePlayer
@@ -23,18 +28,33 @@ class Remote:
     drops_unblocks = True
     keeps_own_branches = False
 
-    def __init__(self, player: StorePlayer) -> None:
+    def __init__(self, player: StorePlayer, engine: Engine) -> None:
         self._player = player
+        self._engine = engine
 
     async def reset(self) -> None:
         await self._player.reset()
 
     async def handle(self, step: Step) -> Answer:
+        if step.kind == "chain":
+            return await self._chain(step)
         if step.kind.startswith("schedule."):
             return await self._schedule(step)
         if step.kind.endswith(".search") and step.data.get("limit") == 0:
             return 400, "over gRPC 0 stands for the default"
         return await self._player.handle(step.kind, step.data, at=step.now)
+
+    async def _chain(self, step: Step) -> Answer:
+        """Encode and decode on both sides; the stream itself goes by the wall's clock alone."""
+        chain = chain_of(step.data)
+        sent = workers_pb2.ConnectRequest()
+        write_chain(sent, chain, correlation_id=1)
+        sent = workers_pb2.ConnectRequest.FromString(sent.SerializeToString())
+        requests, flaw = heard(sent.chains[0].operations)
+        assert flaw is None, flaw
+        outcomes = await self._engine.apply(*requests, at_ms=step.now)
+        answered = workers_pb2.ConnectResponse.FromString(answer_bytes(1, outcomes))
+        return chain_answer_of(step, outcomes_of(answered.results[0].results, chain))
 
     async def _schedule(self, step: Step) -> Answer:
         name = step.kind.removeprefix("schedule.").capitalize()
@@ -56,6 +76,7 @@ def _members(data: Json) -> Json:
         "promiseId": "promise_id",
         "promiseTimeout": "promise_timeout_ms",
         "promiseTags": "promise_tags",
+        "timeZone": "time_zone",
     }
     return {names.get(name, name): each for name, each in data.items() if name != "promiseParam"}
 
@@ -84,4 +105,4 @@ def _answer_of(name: str, answer: Any) -> Answer:
 async def remote(url: str, profile: Profile) -> AsyncIterator[Remote]:
     """Serve a database and connect to it."""
     async with serving(url, profile=profile) as store, StorePlayer(store.url) as player:
-        yield Remote(player)
+        yield Remote(player, store.engine)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.differential.backends import Core
+from tests.differential.dice import KINDS
 from tests.differential.exploring import Exploration
 from tests.differential.pairing import DEFAULT
 from tests.differential.plays import Disagreement
@@ -19,6 +20,7 @@ async def test_a_wrong_rule_is_noticed_and_told_in_few_steps(mutant: type[Model]
     exploration = Exploration(
         lambda: mutant(DEFAULT.model),
         [Core(DEFAULT.product)],
+        getattr(mutant, "about", KINDS),
         sequences_max=SEQUENCES_MAX,
         looks_every=4,
     )

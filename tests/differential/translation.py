@@ -1,11 +1,13 @@
 """From the protocol's JSON to the product's requests, and from its outcomes back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from holdfast.core.records import (
     EMPTY,
     Promise,
     PromiseState,
+    ReleaseReason,
     Schedule,
     Task,
     TaskState,
@@ -25,6 +27,8 @@ from holdfast.core.requests import (
     ScheduleCreate,
     ScheduleDelete,
     ScheduleGet,
+    SchedulePause,
+    Skipped,
     TaskAcquire,
     TaskContinue,
     TaskCreate,
@@ -74,7 +78,10 @@ def request_of(kind: str, data: Json) -> Request:  # noqa: C901, PLR0911, PLR091
             )
         case "task.release":
             return TaskRelease(
-                id=data["id"], version=data["version"], not_before_ms=data.get("notBefore")
+                id=data["id"],
+                version=data["version"],
+                not_before_ms=data.get("notBefore"),
+                reason=ReleaseReason(data["reason"]) if data.get("reason") else None,
             )
         case "task.fulfill":
             action_ = _settle(data["action"]["data"])
@@ -98,6 +105,7 @@ def request_of(kind: str, data: Json) -> Request:  # noqa: C901, PLR0911, PLR091
                 id=data["id"],
                 version=data["version"],
                 action=_create(inner) if is_create else _settle(inner),
+                required=data.get("required", False),
             )
         case "task.heartbeat":
             refs = data.get("tasks") or []
@@ -106,13 +114,15 @@ def request_of(kind: str, data: Json) -> Request:  # noqa: C901, PLR0911, PLR091
                 tasks=tuple(TaskRef(id=ref["id"], version=ref["version"]) for ref in refs),
             )
         case "task.halt":
-            return TaskHalt(id=data["id"])
+            return TaskHalt(id=data["id"], version=data.get("version"))
         case "task.continue":
             return TaskContinue(id=data["id"])
         case "schedule.get":
             return ScheduleGet(id=data["id"])
         case "schedule.delete":
             return ScheduleDelete(id=data["id"])
+        case "schedule.pause":
+            return SchedulePause(id=data["id"], paused=data["paused"])
         case "schedule.create":
             return ScheduleCreate(
                 id=data["id"],
@@ -121,8 +131,15 @@ def request_of(kind: str, data: Json) -> Request:  # noqa: C901, PLR0911, PLR091
                 promise_timeout_ms=data["promiseTimeout"],
                 promise_param=_value(data.get("promiseParam")),
                 promise_tags=data.get("promiseTags") or {},
+                paused=data.get("paused", False),
+                time_zone=data.get("timeZone", ""),
             )
     raise AssertionError(kind)
+
+
+def chain_of(data: Json) -> list[Request]:
+    """Read the operations of a chain."""
+    return [request_of(each["kind"], each["data"]) for each in data["operations"]]
 
 
 def _create(data: Json) -> PromiseCreate:
@@ -181,6 +198,19 @@ def answer_of(step: Step, outcome: Outcome) -> Answer:
     return outcome.status, data
 
 
+def chain_answer_of(step: Step, outcomes: Sequence[Outcome]) -> Answer:
+    """Show the outcomes of a chain, one by one."""
+    results: list[Json] = []
+    for operation, outcome in zip(step.data["operations"], outcomes, strict=True):
+        if isinstance(outcome, Skipped):
+            results.append({"status": 0})
+            continue
+        inner = Step(operation["kind"], operation["data"], step.now)
+        status, data = answer_of(inner, outcome)
+        results.append({"status": status, "data": data})
+    return 200, {"results": results}
+
+
 def page_of(page: PromisePage | TaskPage | SchedulePage | Refusal) -> Answer:
     """Show a page of a search."""
     if isinstance(page, Refusal):
@@ -236,6 +266,8 @@ def schedule_record(schedule: Schedule) -> Json:
         createdAt=schedule.created_at_ms,
         nextRunAt=schedule.next_run_at_ms,
         lastRunAt=schedule.last_run_at_ms,
+        paused=schedule.paused or None,
+        timeZone=schedule.time_zone or None,
     )
 
 

@@ -6,5 +6,6 @@ does one thing at a time. The class grows from module to module in reading order
 
 `records` what is kept; `profile` what may be switched; `reading` what a request must look like;
 `state` projection, obligations and the outbox; `promises`, `tasks`, `fences`, `cron`, `schedules`
-the operations; `steps` what happens by itself; `model` the whole, with its snapshot.
+the operations; `steps` what happens by itself; `chains` several operations in one request; `model`
+the whole, with its snapshot.
 """

@@ -5,6 +5,7 @@ from tests.model.reading import (
     check_settle,
     malformed,
     read_create,
+    read_flag,
     read_name,
     read_number,
     read_object,
@@ -21,6 +22,7 @@ class Fences(Tasks):
         task_id, version = read_name(data, "id"), read_number(data, "version")
         action = read_object(data, "action")
         kind, inner = self.read_action(action)
+        read_flag(data, "required", self.profile)  # which is about what comes behind, in a chain
         if inner["id"] == task_id:
             malformed("a fence does not touch the task's own promise")
         task = self.get_held_task(task_id, version, now)

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from tests.model.chains import Chains
 from tests.model.reading import malformed, read_number
 from tests.model.records import PENDING, Json, Refused
-from tests.model.steps import Steps
 
 KINDS = (
     *(
@@ -21,11 +21,13 @@ KINDS = (
     *(f"schedule.{name}" for name in ("get", "create", "delete", "search")),
     *(f"debug.{name}" for name in ("start", "stop", "reset", "tick", "snap")),
 )
+EXTENSIONS = ("schedule.pause", "chain")
+"""What plain HTTP does not know."""
 
 Answer = tuple[int, Any]
 
 
-class Model(Steps):
+class Model(Chains):
     """`handle` is the store."""
 
     def handle(self, kind: str, data: Any, now: int) -> Answer:
@@ -36,7 +38,7 @@ class Model(Steps):
             return refusal.status, refusal.text
 
     def do(self, kind: str, data: Any, now: int) -> Answer:
-        if kind not in KINDS:
+        if kind not in KINDS and not (self.profile.extensions and kind in EXTENSIONS):
             malformed(f"unknown kind {kind}")
         if not isinstance(data, dict):
             malformed("data must be an object")
@@ -83,7 +85,9 @@ class Model(Steps):
             "messages": [*self.execute_messages(), *self.unblock_messages()],
             "schedules": [schedule.record() for schedule in self.schedules.values()],
             "scheduleTimeouts": [
-                {"id": s.id, "timeout": s.next_run_at} for s in self.schedules.values()
+                {"id": s.id, "timeout": s.next_run_at}
+                for s in self.schedules.values()
+                if not s.paused
             ],
         }
 

@@ -4,6 +4,8 @@ Each must be told from the product by `tests/differential`: a rule whose breach 
 one that nobody checks. A docstring says what is wrong.
 """
 
+from copy import deepcopy
+
 from tests.model.model import Model
 from tests.model.records import (
     ACQUIRED,
@@ -22,6 +24,23 @@ from tests.model.records import (
     Schedule,
     Task,
 )
+
+WAITS = (
+    *("promise.create", "promise.settle", "task.create", "task.acquire"),
+    *("task.suspend", "promise.register_callback"),
+)
+RELEASES = ("task.create", "task.acquire", "task.release", "task.halt", "task.continue")
+DISPATCHES = ("task.create", "task.acquire", "task.release", "debug.tick")
+CHAINS = ("promise.create", "promise.settle", "task.create", "task.suspend", "task.fence", "chain")
+SCHEDULES = (
+    *("schedule.create", "schedule.get", "schedule.delete", "schedule.pause"),
+    *("promise.search", "debug.tick"),
+)
+"""What a mutant may be `about`: its rule shows where several operations of few kinds meet, and no
+others come between."""
+
+SET_FORWARD_AT = 1_711_846_800_000
+"""When clocks were set forward in Berlin in 2024."""
 
 
 class DeadlineExcludesItself(Model):
@@ -144,6 +163,8 @@ class RedirectDropsTheLease(Model):
 class RedirectKeepsTheResumes(Model):
     """A 300 leaves what had been told meanwhile."""
 
+    about = WAITS
+
     def redirect(self, task: Task) -> None:
         pass
 
@@ -169,6 +190,8 @@ class SuspendWaitsForAll(Model):
 class SuspendKeepsTheResumes(Model):
     """A suspended task still holds what it was told before."""
 
+    about = WAITS
+
     def suspend(self, task: Task) -> None:
         self.enter(task, SUSPENDED)
 
@@ -188,6 +211,8 @@ class DeadAreWoken(Model):
 class WaitingForAllStopsAtAFailure(Model):
     """A task that waits until all are settled goes on when one is rejected."""
 
+    about = WAITS
+
     def is_enough(self, task: Task, awaited: str) -> bool:
         mode = task.wait_mode
         if mode == ALL_SETTLED:
@@ -200,12 +225,16 @@ class WaitingForAllStopsAtAFailure(Model):
 class OldCallbacksEndAWaitForAll(Model):
     """What an earlier suspend has left behind counts for a later one."""
 
+    about = WAITS
+
     def is_enough(self, task: Task, awaited: str) -> bool:
         return awaited not in task.waits_for or super().is_enough(task, awaited)
 
 
 class ReleaseIsDispatchedAtOnce(Model):
     """A release cannot put the next dispatch off."""
+
+    about = DISPATCHES
 
     def make_pending(self, task: Task, due_at: int) -> None:
         super().make_pending(task, min(due_at, 0))
@@ -301,6 +330,8 @@ class LeaseExcludesItsEnd(Model):
 class ExpiryClearsTheResumes(Model):
     """What a task was told is lost with its lease."""
 
+    about = (*WAITS, "debug.tick")
+
     def expire(self, task: Task, now: int) -> None:
         super().expire(task, now)
         task.resumes = set()
@@ -333,6 +364,8 @@ class HaltOfTheFulfilled(Model):
 
 class ContinueKeepsWaiting(Model):
     """A task that was halted while it was suspended goes back to sleep."""
+
+    about = (*WAITS, "task.halt", "task.continue")
 
     def task_halt(self, data: Json, now: int) -> Json:
         task = self.tasks.get(data.get("id", ""))
@@ -411,7 +444,7 @@ class ScheduleSkipsWhatItMissed(Model):
         late = [s for s in self.schedules.values() if s.next_run_at <= now]
         done = super().sweep(now)
         for schedule in late:
-            schedule.next_run_at = self.next_run(schedule, now)
+            schedule.next_run_at = self.next_run(schedule.cron, schedule.time_zone, now)
         return done
 
 
@@ -433,6 +466,179 @@ class ScheduleTagsWin(Model):
         super().fire(schedule)
         for promise_id in self.promises.keys() - known:
             self.promises[promise_id].tags |= schedule.promise_tags
+
+
+class PausedSchedulesFire(Model):
+    """A schedule that is paused fires all the same."""
+
+    about = SCHEDULES
+
+    def is_firing(self, schedule: Schedule, now: int) -> bool:
+        return schedule.next_run_at <= now
+
+
+class PausesAreMadeUpFor(Model):
+    """A schedule that goes on fires what came while it was paused."""
+
+    about = SCHEDULES
+
+    def resume(self, schedule: Schedule, now: int) -> None:
+        pass
+
+
+class ResumingTwiceSkips(Model):
+    """To resume a schedule that is not paused plans it anew."""
+
+    about = SCHEDULES
+
+    def schedule_pause(self, data: Json, now: int) -> Json:
+        answer = super().schedule_pause(data, now)
+        if not data["paused"]:
+            self.resume(self.schedules[data["id"]], now)
+        return {"schedule": self.schedules[data["id"]].record()} if answer else answer
+
+
+class TimeZonesAreIgnored(Model):
+    """Every schedule goes by UTC."""
+
+    def next_run(self, cron: str, time_zone: str, instant: int) -> int:
+        return super().next_run(cron, "", instant)
+
+
+class GapsAreLeftOut(Model):
+    """A time that clocks skip on a day does not come that day."""
+
+    about = SCHEDULES
+
+    def next_run(self, cron: str, time_zone: str, instant: int) -> int:
+        found = super().next_run(cron, time_zone, instant)
+        return super().next_run(cron, time_zone, found) if found == SET_FORWARD_AT else found
+
+
+class UnknownFunctionsGoOnForEver(Model):
+    """A task that nobody can run is offered again and again."""
+
+    about = RELEASES
+
+    def is_hopeless(self, task: Task) -> bool:
+        return False
+
+
+class TheHaltComesOneLate(Model):
+    """A task is halted at the release behind the last that is allowed."""
+
+    about = RELEASES
+
+    def is_hopeless(self, task: Task) -> bool:
+        task.unknown_releases -= 1
+        is_hopeless = super().is_hopeless(task)
+        task.unknown_releases += 1
+        return is_hopeless
+
+
+class EveryReleaseCountsAsUnknown(Model):
+    """A task is halted for releases of any reason, too."""
+
+    about = RELEASES
+
+    def task_release(self, data: Json, now: int) -> Json:
+        answer = super().task_release(data, now)
+        self.tasks[data["id"]].unknown_releases += data.get("reason") == "overloaded"
+        return answer
+
+
+class SuspendKeepsTheUnknownReleases(Model):
+    """A task that got somewhere is still held to be one that nobody can run."""
+
+    about = (*WAITS, "task.release")
+
+    def suspend(self, task: Task) -> None:
+        known = task.unknown_releases
+        super().suspend(task)
+        task.unknown_releases = known
+
+
+class ContinueKeepsTheUnknownReleases(Model):
+    """A task that a person continues is halted again by the next release."""
+
+    about = RELEASES
+
+    def task_continue(self, data: Json, now: int) -> Json:
+        task = self.tasks.get(data.get("id", ""))
+        known = task.unknown_releases if task else 0
+        answer = super().task_continue(data, now)
+        self.tasks[data["id"]].unknown_releases = known
+        return answer
+
+
+class HaltIgnoresTheVersion(Model):
+    """A late holder halts what another one runs."""
+
+    def read_fence(self, data: Json) -> int | None:
+        return None
+
+
+class ChainsGoOnBehindARefusal(Model):
+    """What follows a refused operation is done all the same."""
+
+    def is_end(self, data: Json, status: int, answer: object) -> bool:
+        return False
+
+
+class ChainsGoOnBehindAnInnerRefusal(Model):
+    """What follows a fence counts on a write that did not happen."""
+
+    def is_end(self, data: Json, status: int, answer: object) -> bool:
+        return status not in {200, 300}
+
+
+class ChainsGoOnBehindAnotherSettlement(Model):
+    """What follows a required settlement counts on it though another one was first."""
+
+    about = CHAINS
+
+    def is_in_vain(self, data: Json, answer: Json) -> bool:
+        return False
+
+
+class EverySettlementIsRequired(Model):
+    """A chain ends where a promise was settled in another way before, whoever cares."""
+
+    about = CHAINS
+
+    def is_in_vain(self, data: Json, answer: Json) -> bool:
+        return super().is_in_vain({**data, "required": True}, answer)
+
+
+class ChainsEndAtARedirect(Model):
+    """A suspend that need not wait ends the chain."""
+
+    about = CHAINS
+
+    def is_end(self, data: Json, status: int, answer: object) -> bool:
+        return status == 300 or super().is_end(data, status, answer)
+
+
+class ChainsAreAllOrNothing(Model):
+    """A refusal undoes what the chain has done before it."""
+
+    def chain(self, data: Json, now: int) -> Json:
+        before = deepcopy(self.__dict__)
+        answer = super().chain(data, now)
+        if any(result["status"] not in {200, 300} for result in answer["results"]):
+            self.__dict__.update(before)
+        return answer
+
+
+class ChainsAreCheckedFirst(Model):
+    """A malformed operation refuses what comes before it, too."""
+
+    def chain(self, data: Json, now: int) -> Json:
+        before = deepcopy(self.__dict__)
+        answer = super().chain(data, now)
+        if any(result["status"] == 400 for result in answer["results"]):
+            self.__dict__.update(before)
+        return answer
 
 
 class UntargetedHaveTasks(Model):

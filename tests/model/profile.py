@@ -20,8 +20,11 @@ class Profile:
     search: bool = True
     """Whether searches are answered (otherwise 501)."""
     extensions: bool = False
-    """Whether requests may say what plain HTTP cannot: `waitMode` of a suspend, `notBefore` of a
-    release."""
+    """Whether requests may say what plain HTTP cannot: `waitMode` of a suspend; `notBefore` and
+    `reason` of a release; `version` of a halt; `required` of a fence; `paused` and `timeZone` of a
+    schedule; and the kinds `schedule.pause` and `chain`."""
+    unknown_releases_max: int = 10
+    """As how many releases for an unknown function halt a task; with 0 none does."""
     retry_ms: int = 30_000
     """How long after a dispatch the next one is due."""
 

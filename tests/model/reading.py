@@ -6,6 +6,7 @@ inside a fence answers them at different places.
 
 import re
 from typing import Any, NoReturn, TypeGuard
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tests.model.profile import Profile, origin_of
 from tests.model.records import (
@@ -16,6 +17,7 @@ from tests.model.records import (
     ORIGIN,
     PARENT,
     PREFIX,
+    RELEASE_REASONS,
     SETTLABLE,
     TARGET,
     TIMER,
@@ -203,3 +205,27 @@ def read_not_before(data: Json, profile: Profile) -> int:
     """Return the instant before which a released task is not dispatched."""
     asks = profile.extensions and data.get("notBefore") is not None
     return read_number(data, "notBefore") if asks else 0
+
+
+def read_reason(data: Json, profile: Profile) -> str | None:
+    """Return why a task is given back."""
+    reason = data.get("reason") if profile.extensions else None
+    return reason if reason in (None, *RELEASE_REASONS) else malformed("unknown reason")
+
+
+def read_flag(data: Json, name: str, profile: Profile) -> bool:
+    """Return whether something is asked for that plain HTTP cannot say."""
+    member = (data.get(name) or False) if profile.extensions else False
+    return member if isinstance(member, bool) else malformed(f"{name} must be true or false")
+
+
+def read_time_zone(data: Json, profile: Profile) -> str:
+    """Return the name of a time zone; the empty one is UTC."""
+    member = data.get("timeZone") if profile.extensions else None
+    if member in (None, ""):
+        return ""
+    try:
+        ZoneInfo(member)
+    except (ZoneInfoNotFoundError, TypeError, ValueError, OSError):
+        malformed("timeZone must be the IANA name of a time zone")
+    return str(member)

@@ -25,6 +25,9 @@ ALL_SETTLED = "all_settled"
 ALL_RESOLVED = "all_resolved"
 WAIT_MODES = (ANY, ALL_SETTLED, ALL_RESOLVED)
 
+UNKNOWN_FUNCTION = "unknown_function"
+RELEASE_REASONS = (UNKNOWN_FUNCTION, "overloaded", "shutdown", "crashed")
+
 TARGET = "resonate:target"
 TIMER = "resonate:timer"
 EXTERNAL = "resonate:external"
@@ -99,6 +102,7 @@ class Task:
     retry_at: int | None = None  # of the next dispatch: only while pending
     wait_mode: str = ANY  # of the suspend: only while suspended
     waits_for: set[str] = field(default_factory=set)  # what it awaits that is still open
+    unknown_releases: int = 0  # for an unknown function, since it last got somewhere
 
     def enter(self, state: str) -> None:
         """Change the state; what belongs to the state that is left goes with it."""
@@ -129,9 +133,11 @@ class Schedule:
     created_at: int
     next_run_at: int
     last_run_at: int | None = None
+    paused: bool = False
+    time_zone: str = ""  # by its IANA name; UTC without one
 
     def record(self) -> Json:
-        record = {
+        record: Json = {
             "id": self.id,
             "cron": self.cron,
             "promiseId": self.promise_id,
@@ -141,4 +147,8 @@ class Schedule:
             "createdAt": self.created_at,
             "nextRunAt": self.next_run_at,
         }
-        return record if self.last_run_at is None else {**record, "lastRunAt": self.last_run_at}
+        if self.last_run_at is not None:
+            record["lastRunAt"] = self.last_run_at
+        if self.paused:
+            record["paused"] = True
+        return record | ({"timeZone": self.time_zone} if self.time_zone else {})

@@ -1,15 +1,17 @@
 """The operations on schedules, and what one does when it is due."""
 
-from tests.model.cron import Cron
+from tests.model.cron import next_after
 from tests.model.fences import Fences
 from tests.model.promises import is_after, page
 from tests.model.reading import (
     check_target,
     malformed,
+    read_flag,
     read_name,
     read_number,
     read_page,
     read_tags,
+    read_time_zone,
     read_value,
 )
 from tests.model.records import (
@@ -41,15 +43,18 @@ class Schedules(Fences):
         return {"schedule": self.get_schedule(read_name(data, "id")).record()}
 
     def schedule_create(self, data: Json, now: int) -> Json:
+        cron, time_zone = read_name(data, "cron"), read_time_zone(data, self.profile)
         schedule = Schedule(
             id=read_name(data, "id"),
-            cron=read_name(data, "cron"),
+            cron=cron,
             promise_id=read_name(data, "promiseId"),
             promise_timeout=read_number(data, "promiseTimeout"),
             promise_param=read_value(data, "promiseParam"),
             promise_tags=read_tags(data, "promiseTags"),
             created_at=now,
-            next_run_at=Cron(read_name(data, "cron")).next_after(now),
+            next_run_at=self.next_run(cron, time_zone, now),
+            paused=read_flag(data, "paused", self.profile),
+            time_zone=time_zone,
         )
         check_target(schedule.promise_tags)
         if TARGET not in schedule.promise_tags or DELAY in schedule.promise_tags:
@@ -61,6 +66,19 @@ class Schedules(Fences):
         schedule = self.get_schedule(read_name(data, "id"))
         del self.schedules[schedule.id]
         return {}
+
+    def schedule_pause(self, data: Json, now: int) -> Json:
+        """Stop a schedule, or let it go on: with what comes from now on, not with what came."""
+        schedule = self.get_schedule(read_name(data, "id"))
+        paused = read_flag(data, "paused", self.profile)
+        if schedule.paused and not paused:
+            self.resume(schedule, now)
+        schedule.paused = paused
+        return {"schedule": schedule.record()}
+
+    def resume(self, schedule: Schedule, now: int) -> None:
+        known = schedule.last_run_at or schedule.created_at
+        schedule.next_run_at = self.next_run(schedule.cron, schedule.time_zone, max(known, now))
 
     def schedule_search(self, data: Json, now: int) -> Json:
         self.check_searchable()
@@ -88,7 +106,10 @@ class Schedules(Fences):
             }
             self.add_promise(create, instant)
         schedule.last_run_at = instant
-        schedule.next_run_at = self.next_run(schedule, instant)
+        schedule.next_run_at = self.next_run(schedule.cron, schedule.time_zone, instant)
 
-    def next_run(self, schedule: Schedule, instant: int) -> int:
-        return Cron(schedule.cron).next_after(instant)
+    def is_firing(self, schedule: Schedule, now: int) -> bool:
+        return not schedule.paused and schedule.next_run_at <= now
+
+    def next_run(self, cron: str, time_zone: str, instant: int) -> int:
+        return next_after(cron, time_zone, instant)

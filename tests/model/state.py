@@ -194,6 +194,7 @@ class State:
     def suspend(self, task: Task) -> None:
         self.enter(task, SUSPENDED)
         task.resumes = set()
+        task.unknown_releases = 0
 
     def dispatch(self, task: Task, now: int) -> None:
         """Offer a pending task to its group; a newer offer replaces an older one."""

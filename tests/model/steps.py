@@ -24,7 +24,7 @@ class Steps(Schedules):
         for task in lapsed:
             self.expire(task, now)
 
-        fired = [schedule for schedule in self.schedules.values() if schedule.next_run_at <= now]
+        fired = [schedule for schedule in self.schedules.values() if self.is_firing(schedule, now)]
         for schedule in fired:
             self.fire(schedule)
         return bool(closing or offered or lapsed or fired)

@@ -13,6 +13,7 @@ from tests.model.reading import (
     read_number,
     read_object,
     read_page,
+    read_reason,
     read_settle,
     read_wait_mode,
 )
@@ -25,6 +26,7 @@ from tests.model.records import (
     RESOLVED,
     TARGET,
     TASK_STATES,
+    UNKNOWN_FUNCTION,
     Json,
     Promise,
     Refused,
@@ -87,9 +89,18 @@ class Tasks(Promises):
     def task_release(self, data: Json, now: int) -> Json:
         task_id, version = read_name(data, "id"), read_number(data, "version")
         not_before = read_not_before(data, self.profile)
+        reason = read_reason(data, self.profile)
         task = self.get_held_task(task_id, version, now)
-        self.make_pending(task, max(now, min(not_before, now + NOT_BEFORE_MAX)))
+        task.unknown_releases += reason == UNKNOWN_FUNCTION
+        if reason == UNKNOWN_FUNCTION and self.is_hopeless(task):
+            self.enter(task, HALTED)
+        else:
+            self.make_pending(task, max(now, min(not_before, now + NOT_BEFORE_MAX)))
         return {}
+
+    def is_hopeless(self, task: Task) -> bool:
+        """Say whether so many could not run a task that it is left to a person."""
+        return 0 < self.profile.unknown_releases_max <= task.unknown_releases
 
     def task_fulfill(self, data: Json, now: int) -> Json:
         task_id, version = read_name(data, "id"), read_number(data, "version")
@@ -166,17 +177,27 @@ class Tasks(Promises):
         return [(task.id, task.version) for task in self.tasks.values() if task.pid == pid]
 
     def task_halt(self, data: Json, now: int) -> Json:
-        task = self.get_task(read_name(data, "id"))
+        """Stop a task until a person continues it; a worker does so only with what it holds."""
+        task_id, version = read_name(data, "id"), self.read_fence(data)
+        task = self.get_task(task_id)
         if self.is_over(task, now):
             raise Refused(409, "the task is fulfilled")
+        if version is not None:
+            self.get_held_task(task_id, version, now)
         self.enter(task, HALTED)
         return {}
+
+    def read_fence(self, data: Json) -> int | None:
+        """Return the version by which a halt is fenced, if it is."""
+        is_fenced = self.profile.extensions and data.get("version") is not None
+        return read_number(data, "version") if is_fenced else None
 
     def task_continue(self, data: Json, now: int) -> Json:
         task = self.get_task(read_name(data, "id"))
         if self.view(task, now).state != HALTED:
             raise Refused(409, "the task is not halted")
         self.make_pending(task, now)
+        task.unknown_releases = 0  # who continues it says that it can be run now
         return {}
 
     def task_search(self, data: Json, now: int) -> Json:

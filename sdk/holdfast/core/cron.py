@@ -8,6 +8,7 @@ they are set back, it comes once. What repeats within the hour goes by the time 
 Pure: instants go in and come out, and a time zone is data.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -68,7 +69,7 @@ def next_after(expression: str, time_zone: str, after_ms: int) -> int | None:
     zone = _zone(time_zone)
     try:
         start = (_EPOCH + after_ms * _MILLISECOND).astimezone(zone)
-        for found in CronSim(expression, start):
+        for found in _instants(expression, start):
             at_ms = (found - _EPOCH) // _MILLISECOND
             # In an hour that comes twice a fixed time is found again that was there already.
             if at_ms > after_ms:
@@ -78,6 +79,21 @@ def next_after(expression: str, time_zone: str, after_ms: int) -> int | None:
     except OverflowError:
         return None  # the calendar ends with the year 9999
     return None
+
+
+def _instants(expression: str, start: datetime) -> Iterator[datetime]:
+    """Walk along what an expression names; the library minds clocks only where it has five fields.
+
+    Left to it, a nightly run at 2:30 would be left out, or done twice, for its leading second.
+    """
+    simulation = CronSim(expression, start)
+    _, minutes, hours, *_ = simulation.parts
+    if simulation.fixup_tz is None and not minutes.startswith("*") and not hours.startswith("*"):
+        simulation.fixup_tz = start.tzinfo
+        simulation.dt = simulation.dt.replace(tzinfo=None)
+    for found in simulation:
+        is_moved = found.hour not in simulation.hours or found.minute not in simulation.minutes
+        yield found.replace(second=0) if is_moved else found
 
 
 def _flaw_of_fields(fields: list[str]) -> str | None:
