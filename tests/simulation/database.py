@@ -5,7 +5,7 @@ import contextlib
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 from holdfast.core.records import Preload, Promise, Schedule
 from holdfast.core.search import (
@@ -29,28 +29,43 @@ from holdfast_store.storage import (
     Pruned,
     QueueCounts,
     Root,
+    Storage,
     StorageUnavailable,
+    Transaction,
     TransactionAborted,
     TreePart,
+    UnreadableSchedule,
 )
 from holdfast_store.wakeups import EVERYTHING, Hear, News, Wakeups
 from tests.simulation.faults import Faults
-from tests.simulation.judge import Judge
+from tests.simulation.judge import EVERYTHING_EVERY, Judge, Stored
 from tests.simulation.virtual_time import VirtualLoop
 
 
-class Database:
-    """What survives: rows, a clock, and what stores say of themselves."""
+class OnFile(Protocol):
+    """What is stored on a file, read from beside."""
 
-    def __init__(self, loop: VirtualLoop, faults: Faults) -> None:
+    def messages(self) -> dict[str, dict[str, int]]:
+        """Read the messages that wait, by address."""
+
+    def read(self) -> Stored:
+        """Read everything."""
+
+
+class Database:
+    """What survives: rows, a clock, and what stores say of themselves.
+
+    With a file the rows are a copy of what was really committed there.
+    """
+
+    def __init__(self, loop: VirtualLoop, faults: Faults, *, file: OnFile | None = None) -> None:
         self.loop = loop
         self.faults = faults
         self.rows = MemoryStorage()
-        self.judge = Judge(self.rows)
+        self.judge = Judge(self.rows, is_told_in_order=file is not None)
         self.ahead_ms = 0
         """How far somebody has set its clock."""
-        self.newest_ms = 0
-        """The newest instant that a transaction had."""
+        self._file = file
         self.said: dict[str, tuple[float, str]] = {}
         self.ways: dict[str, Way] = {}
         self._trace = sha256()
@@ -66,8 +81,21 @@ class Database:
         states = [(each.id, each.state.value) for each in rows]
         states += [(each.id, f"{each.state.value} {each.version}") for each in tasks]
         self._trace.update(f"{now_ms} {sorted(states)}\n".encode())
-        self.newest_ms = max(self.newest_ms, now_ms)
         self.judge.committed(changes, now_ms=now_ms)
+        if self.judge.counts["commits"] % EVERYTHING_EVERY == 0:
+            self.compare()
+
+    def messages_taken(self) -> None:
+        """Follow the file where messages were delivered or dropped."""
+        assert self._file is not None
+        left = self._file.messages()
+        self.judge.messages_left(left)
+        self.rows._rows.outbox.messages = left
+
+    def compare(self) -> None:
+        """Judge whether the file holds what was committed, the whole of it and nothing else."""
+        if self._file is not None:
+            self.judge.stored(self._file.read())
 
     def digest(self) -> str:
         """Tell two runs apart: the same seed must give the same."""
@@ -80,12 +108,10 @@ class View:
     A store that is dead gets no answer any more: `is_alive` is asked before anything is written.
     """
 
-    def __init__(
-        self, database: Database, *, clock: Callable[[], int], is_alive: Callable[[], bool]
-    ) -> None:
+    def __init__(self, database: Database, *, rows: Storage, is_alive: Callable[[], bool]) -> None:
         self.database = database
-        self._clock = clock
-        self._is_alive = is_alive
+        self.rows = rows
+        self.is_alive = is_alive
         self._faults = database.faults
         self._rng: random.Random = database.faults.rng
         self.stands_still_until_s = 0.0
@@ -96,19 +122,26 @@ class View:
     async def close(self) -> None:
         """Disconnect."""
 
+    def die(self) -> None:
+        """Be gone together with the process."""
+
     async def call(self) -> None:
         """Take some time, and fail now and then."""
         stands_s = self.stands_still_until_s - self.database.loop.time()
         await asyncio.sleep(max(stands_s, self._rng.choice((0, 0, 0.000_5, 0.002, 0.01))))
-        if not self._is_alive():
+        if not self.is_alive():
             await asyncio.Event().wait()  # it will be cancelled; nobody is there to go on
+        self.fail()
+
+    def fail(self) -> None:
+        """Be away, now and then."""
         if self._faults.strikes("database away"):
             raise StorageUnavailable("the database is away")
 
     async def call_after_commit(self) -> None:
         """Take the time that the answer is on its way; what is written is written."""
         await asyncio.sleep(self._rng.choice((0, 0.000_5, 0.005)))
-        if not self._is_alive():
+        if not self.is_alive():
             await asyncio.Event().wait()
 
     def instant(self, now_ms: int) -> int:
@@ -116,94 +149,93 @@ class View:
         return now_ms
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator["_Transaction"]:
+    async def transaction(self) -> AsyncIterator[Transaction]:
         await self.call()
         async with self.database.rows.transaction() as inner:
             yield _Transaction(self, inner)
 
     async def next_due_at_ms(self) -> int | None:
         await self.call()
-        return await self.database.rows.next_due_at_ms()
+        return await self.rows.next_due_at_ms()
 
     async def armed(self, *, limit: int) -> Armed:
         await self.call()
-        return await self.database.rows.armed(limit=limit)
+        return await self.rows.armed(limit=limit)
 
     async def queued_groups(self) -> frozenset[str]:
         await self.call()
-        return await self.database.rows.queued_groups()
+        return await self.rows.queued_groups()
 
     async def unblock_addresses(self, scheme: str, *, behind: str, limit: int) -> Sequence[str]:
         await self.call()
-        return await self.database.rows.unblock_addresses(scheme, behind=behind, limit=limit)
+        return await self.rows.unblock_addresses(scheme, behind=behind, limit=limit)
 
     async def lease_holders(self) -> frozenset[tuple[str, str]]:
         await self.call()
-        return await self.database.rows.lease_holders()
+        return await self.rows.lease_holders()
 
     async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
         await self.call()
-        return await self.database.rows.queue_counts(now_ms=now_ms)
+        return await self.rows.queue_counts(now_ms=now_ms)
 
     async def search_promises(
         self, search: PromiseSearch, *, now_ms: int, **more: Any
     ) -> PromisePage:
         await self.call()
-        return await self.database.rows.search_promises(search, now_ms=now_ms, **more)
+        return await self.rows.search_promises(search, now_ms=now_ms, **more)
 
     async def search_tasks(self, search: TaskSearch, *, now_ms: int, **more: Any) -> TaskPage:
         await self.call()
-        return await self.database.rows.search_tasks(search, now_ms=now_ms, **more)
+        return await self.rows.search_tasks(search, now_ms=now_ms, **more)
 
     async def search_schedules(self, search: ScheduleSearch) -> SchedulePage:
         await self.call()
-        return await self.database.rows.search_schedules(search)
+        return await self.rows.search_schedules(search)
 
     async def next_schedule_at_ms(self) -> int | None:
         await self.call()
-        return await self.database.rows.next_schedule_at_ms()
+        return await self.rows.next_schedule_at_ms()
 
     async def due_schedules(
         self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
-    ) -> Sequence[Schedule]:
+    ) -> Sequence[Schedule | UnreadableSchedule]:
         await self.call()
-        return await self.database.rows.due_schedules(
+        return await self.rows.due_schedules(
             now_ms=now_ms, limit=limit, bytes_max=bytes_max, skip=skip
         )
 
     async def take_unblocks(
-        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int, prefix: str = ""
     ) -> Sequence[tuple[str, Promise]]:
         await self.call()
-        rows = self.database.rows
-        return await rows.take_unblocks(addresses, limit=limit, bytes_max=bytes_max)
+        return await self.rows.take_unblocks(
+            addresses, limit=limit, bytes_max=bytes_max, prefix=prefix
+        )
 
     async def drop_unblocks(self, *, before_ms: int) -> int:
         await self.call()
-        return await self.database.rows.drop_unblocks(before_ms=before_ms)
+        return await self.rows.drop_unblocks(before_ms=before_ms)
 
     async def file_origins(self, *, limit: int) -> bool:
-        return await self.database.rows.file_origins(limit=limit)
+        return await self.rows.file_origins(limit=limit)
 
     async def roots(self, *, before_ms: int, behind: tuple[int, str], limit: int) -> Sequence[Root]:
-        return await self.database.rows.roots(before_ms=before_ms, behind=behind, limit=limit)
+        return await self.rows.roots(before_ms=before_ms, behind=behind, limit=limit)
 
     async def tree_part(self, root: str, *, before_ms: int, behind: str, limit: int) -> TreePart:
-        rows = self.database.rows
-        return await rows.tree_part(root, before_ms=before_ms, behind=behind, limit=limit)
+        return await self.rows.tree_part(root, before_ms=before_ms, behind=behind, limit=limit)
 
     async def prune(
         self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int
     ) -> Pruned:
-        rows = self.database.rows
-        return await rows.prune(roots, before_ms=before_ms, behind=behind, limit=limit)
+        return await self.rows.prune(roots, before_ms=before_ms, behind=behind, limit=limit)
 
     async def ping(self) -> None:
         await self.call()
 
     def __getattr__(self, name: str) -> Any:
         """Pass on what the port has gained since: the rows carry it out, without faults."""
-        return getattr(self.database.rows, name)
+        return getattr(self.rows, name)
 
 
 class _Transaction:
@@ -254,7 +286,7 @@ class SharedView(View):
     def __init__(
         self, database: Database, *, name: str, clock: DatabaseClock, is_alive: Callable[[], bool]
     ) -> None:
-        super().__init__(database, clock=clock, is_alive=is_alive)
+        super().__init__(database, rows=database.rows, is_alive=is_alive)
         self._name = name
         self._database_clock = clock
 
@@ -263,7 +295,7 @@ class SharedView(View):
         return self._database_clock.hear(self.database.now_ms())
 
     def wakeups(self) -> Wakeups:
-        return Way(self.database, self._name, self._is_alive)
+        return Way(self.database, self._name, self.is_alive)
 
     async def exchange(self, groups: str) -> Sequence[str]:
         await self.call()

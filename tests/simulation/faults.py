@@ -6,13 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+
+class Died(BaseException):
+    """The process ended at this very line; nothing in it may go on."""
+
+
 RATES: Final[Mapping[str, float]] = {
-    # Of calls of the storage's port, each.
+    # Of statements on a file, each.
+    "statement failed before": 0.001,
+    "statement failed between two rows": 0.02,
+    "statement failed after": 0.000_5,
+    "commit failed, not done": 0.005,
+    "commit failed, done": 0.005,
+    "store crashed at a statement": 0.000_3,
+    # Of calls of the storage's port where several stores share the database, each.
     "database away": 0.004,
     "transaction aborted": 0.01,
     "insert conflict": 0.006,
-    "batch rejected": 0.001,
-    "commit outcome unknown, done": 0.003,
+    "batch rejected": 0.002,
+    "commit outcome unknown, done": 0.005,
     "commit outcome unknown, not done": 0.003,
     # Of points inside a batch, each.
     "store crashed in a batch": 0.002,
@@ -27,6 +39,7 @@ RATES: Final[Mapping[str, float]] = {
     "wake-up delayed": 0.2,
     # Of seconds, each.
     "store crashed between two turns": 0.03,
+    "store crashed, its clock was set back": 0.02,
     "store restarted in order": 0.01,
     "store stood still": 0.01,
     "worker crashed": 0.04,

@@ -7,7 +7,8 @@ held against what is stored at that moment: nothing may be told that a crash cou
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 from unittest import mock
 
@@ -15,7 +16,15 @@ from holdfast.core import decide as decide_module
 from holdfast.core import schedule, steps, task
 from holdfast.core.invariants import State, StepKind, Violation, check_rows, check_state, check_step
 from holdfast.core.profile import DEFAULT_PROFILE
-from holdfast.core.records import Promise, PromiseState, Task, TaskState, Unblock
+from holdfast.core.records import (
+    Callback,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+    Unblock,
+)
 from holdfast.core.requests import Done, Outcome, PromiseGet, Request, ScheduleGet, TaskGet
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.memory.storage import MemoryStorage
@@ -30,12 +39,32 @@ class Unsafe(AssertionError):
     """A rule of safety was broken."""
 
 
-class Judge:
-    """Judges everything that happens to one database."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Everything that a database holds, by ids."""
 
-    def __init__(self, storage: MemoryStorage) -> None:
+    promises: Mapping[str, Promise]
+    tasks: Mapping[str, Task]
+    callbacks: Mapping[str, Mapping[str, Callback]]
+    listeners: Mapping[str, Mapping[str, None]]
+    messages: Mapping[str, Mapping[str, int]]
+    schedules: Mapping[str, Schedule]
+    bound_ms: int
+    """An instant that none of it lies behind."""
+
+
+class Judge:
+    """Judges everything that happens to one database.
+
+    One store alone tells in the order in which it commits, and so do those that follow it; what
+    several tell at once may overtake each other on its way.
+    """
+
+    def __init__(self, storage: MemoryStorage, *, is_told_in_order: bool) -> None:
         self._rows = storage._rows
+        self._is_told_in_order = is_told_in_order
         self._deciding = False
+        self._newest_ms = 0
         self._told: dict[str, Promise] = {}
         self.counts: Counter[str] = Counter()
         self.broken: list[str] = []
@@ -109,6 +138,10 @@ class Judge:
     def committed(self, changes: Changes, *, now_ms: int) -> None:
         """Judge what is stored after a commit: what it touched, and now and then everything."""
         self.counts["commits"] += 1
+        if now_ms < self._newest_ms:
+            self._object(f"a commit at {now_ms} follows one at {self._newest_ms}: time went back")
+        if changes:
+            self._newest_ms = now_ms
         state = self.state()
         if self.counts["commits"] % EVERYTHING_EVERY == 0:
             self._raise(check_state(state, now_ms=now_ms), "a commit")
@@ -133,7 +166,7 @@ class Judge:
         """Answer all that is stored, with changes laid over it."""
         rows = self._rows
         changes = changes or Changes()
-        promises, tasks = dict(rows.promises), dict(rows.tasks)
+        promises, tasks = dict(rows.promises), dict(rows.work.tasks)
         promises |= {p.id: p for p in (*changes.promises_created, *changes.promises_updated)}
         tasks |= {t.id: t for t in (*changes.tasks_created, *changes.tasks_updated)}
         callbacks = {
@@ -149,7 +182,7 @@ class Judge:
             (promise_id, address): Unblock(
                 promise_id=promise_id, address=address, enqueued_at_ms=at_ms
             )
-            for address, waiting in rows.outbox.items()
+            for address, waiting in rows.outbox.messages.items()
             for promise_id, at_ms in waiting.items()
         } | {(u.promise_id, u.address): u for u in changes.unblocks}
         changed = (*changes.schedules_created, *changes.schedules_updated)
@@ -164,6 +197,39 @@ class Judge:
             unblocks=unblocks.values(),
             schedules=schedules.values(),
         )
+
+    # Files
+
+    def messages_left(self, left: Mapping[str, Mapping[str, int]]) -> None:
+        """Judge that messages were only taken, where there was no batch to add any."""
+        for address, waiting in left.items():
+            known = self._rows.outbox.messages.get(address, {})
+            if added := [key for key in waiting if waiting[key] != known.get(key)]:
+                self._object(f"messages about {added} to {address} came by themselves")
+
+    def stored(self, found: Stored) -> None:
+        """Hold what a file holds against what was committed to it, and to nothing more."""
+        self.counts["files compared"] += 1
+        rows = self._rows
+        committed = Stored(
+            promises=rows.promises,
+            tasks=rows.work.tasks,
+            callbacks=rows.callbacks,
+            listeners=rows.listeners,
+            messages=rows.outbox.messages,
+            schedules={each.id: each for each in rows.schedules.all()},
+            bound_ms=self._newest_ms,
+        )
+        for table in ("promises", "tasks", "callbacks", "listeners", "messages", "schedules"):
+            self._compare(table, getattr(found, table), getattr(committed, table))
+        if found.bound_ms < committed.bound_ms:
+            self._object(f"{committed.bound_ms} was used, and {found.bound_ms} is remembered")
+
+    def _compare(self, kind: str, found: Mapping[str, Any], committed: Mapping[str, Any]) -> None:
+        for key in sorted(found.keys() | committed.keys()):
+            is_, should = found.get(key) or None, committed.get(key) or None
+            if is_ != should:
+                self._object(f"{kind} of {key}: stored is {is_}, committed was {should}")
 
     # Words
 
@@ -196,6 +262,8 @@ class Judge:
             self._object(f"{told.id} was told of and is not stored")
         is_by_deadline = told.settled_at_ms == told.timeout_at_ms
         if told.state is PromiseState.PENDING:
+            if self._is_told_in_order and told.id in self._told:
+                self._object(f"{told.id} was told to be over, and pending later (B2)")
             return
         is_same = (stored.state, stored.value) == (told.state, told.value)
         if not is_same and not is_by_deadline:  # a deadline counts before a row says so
@@ -211,7 +279,7 @@ class Judge:
     def _told_of_task(self, told: Task | None) -> None:
         if told is None or told.state is not TaskState.ACQUIRED:
             return
-        stored = self._rows.tasks.get(told.id)
+        stored = self._rows.work.tasks.get(told.id)
         if stored is None or stored.version < told.version:
             self._object(f"{told.id} was given at version {told.version}, stored is {stored}")
 

@@ -12,6 +12,9 @@ from unittest import mock
 from holdfast.core import promise, steps, task
 from holdfast_store.backlog import Backlog
 from holdfast_store.batches import Batch, Decided
+from holdfast_store.clock import Clock
+from holdfast_store.db.sqlite.newest import Newest
+from holdfast_store.db.sqlite.writer import Writer
 from holdfast_store.engine import Engine
 from holdfast_store.loops.schedules import ScheduleTimer
 from holdfast_store.loops.timers import Timers
@@ -46,6 +49,12 @@ async def _fire_once(self: ScheduleTimer) -> None:
     self._last_read = float("inf")
 
 
+def _commit_instead(self: Writer, _error: BaseException | None) -> None:
+    """End what is open, the one way or the other."""
+    if self._connection is not None and self._connection.in_transaction:
+        self._connection.execute("COMMIT")
+
+
 MUTANTS: Final[Mapping[str, Callable[[], contextlib.AbstractContextManager[object]]]] = {
     "a settlement wakes nobody": lambda: mock.patch.object(promise, "_wake", _nothing),
     "an answer leaves before the commit": lambda: mock.patch.object(
@@ -64,6 +73,13 @@ MUTANTS: Final[Mapping[str, Callable[[], contextlib.AbstractContextManager[objec
     "what is due is never swept for": lambda: mock.patch.object(Engine, "sweep", _nothing),
     "a schedule fires once and never again": lambda: mock.patch.object(
         ScheduleTimer, "_fire", _fire_once
+    ),
+    "what a failed batch has written is kept": lambda: mock.patch.object(
+        Writer, "_recover", _commit_instead
+    ),
+    "a store that starts knows no past": lambda: mock.patch.object(Clock, "begin_at", _nothing),
+    "the newest instant is written down once": lambda: mock.patch.object(
+        Newest, "raised", lambda self, *_, **__: self.bound_ms
     ),
     "listeners are told of nothing": lambda: mock.patch.object(
         promise, "discharge", _discharge_callbacks_alone

@@ -5,9 +5,10 @@ rolled back, its connections break, its memory is gone. The next one starts with
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from holdfast.core.membership import Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise
@@ -19,15 +20,14 @@ from holdfast_store.loops.neighbors import Neighbors
 from holdfast_store.loops.schedules import ScheduleTimer
 from holdfast_store.loops.timers import Timers
 from holdfast_store.observer import NullObserver
+from holdfast_store.storage import StorageError
 from tests.simulation.database import Database, SharedView, View
+from tests.simulation.faults import Died
+from tests.simulation.sqlite_file import FileView, SqliteFile
 
 SLOW_POLL_S: Final = 30.0
 
 Answer = Callable[[Sequence[Outcome]], None]
-
-
-class Died(BaseException):
-    """The process ended at this very line; nothing in it may go on."""
 
 
 class Inbox:
@@ -80,46 +80,67 @@ class Process:
 
     database: Database
     name: str
-    shared: bool
     on_death: Callable[["Process"], None]
+    file: SqliteFile | None = None
+    """What it stores on, unless it shares the database with others."""
     is_alive: bool = False
+    """Whether it serves: its database is open, and it has not died."""
+    is_dead: bool = False
     sinks: dict[Sink, Session | None] = field(default_factory=dict)
     """Connections, and whom they seat; nobody before the hello has arrived."""
-    clock_ahead_ms: int = 0
-    """How far somebody has set this machine's clock."""
 
     def start(self) -> None:
         """Begin to run."""
         loop = self.database.loop
         clock: Callable[[], int]
-        if self.shared:
-            database_clock = DatabaseClock(monotonic_ns=lambda: loop.now_ns)
+        if self.file is None:
+            clock = database_clock = DatabaseClock(monotonic_ns=lambda: loop.now_ns)
             database_clock.hear(self.database.now_ms())  # as opening the database does
-            clock = database_clock
             self.view: View = SharedView(
-                self.database, name=self.name, clock=database_clock, is_alive=lambda: self.is_alive
+                self.database, name=self.name, clock=database_clock, is_alive=self._is_running
             )
         else:
-            clock = Clock(
+            clock = file_clock = Clock(
                 wall_ns=lambda: loop.now_ns + self.database.ahead_ms * 1_000_000,
                 monotonic_ns=lambda: loop.now_ns,
             )
-            self.view = View(self.database, clock=clock, is_alive=lambda: self.is_alive)
+            self.view = FileView(
+                self.database,
+                self.file,
+                clock=file_clock,
+                is_alive=self._is_running,
+                crash=self.crash,
+            )
         self.engine = Engine(self.view, clock=clock, reached=self._reached)
-        timers = Timers(self.engine, self.view, observer=NullObserver(), slow_poll_s=SLOW_POLL_S)
-        self.is_alive = True
-        schedules = ScheduleTimer(self.engine, slow_poll_s=SLOW_POLL_S)
-        self._tasks = [
-            asyncio.create_task(self._begin(timers), name=f"{self.name}-timers"),
-            asyncio.create_task(schedules.run(), name=f"{self.name}-schedules"),
-        ]
-        if isinstance(self.view, SharedView):
-            neighbors = Neighbors(self.engine, self.view, self.view, slow_poll_s=SLOW_POLL_S)
-            self._tasks.append(asyncio.create_task(neighbors.run(), name=f"{self.name}-neighbors"))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._do(self._live())
 
-    async def _begin(self, timers: Timers) -> None:
+    async def _live(self) -> None:
+        try:
+            await self.view.open()
+        except StorageError:
+            self.crash()  # whoever starts it starts it again
+            return
         await self.engine.start()
-        await timers.run()
+        self.is_alive = True
+        timers = Timers(self.engine, self.view, observer=NullObserver(), slow_poll_s=SLOW_POLL_S)
+        self._do(timers.run())
+        self._do(ScheduleTimer(self.engine, slow_poll_s=SLOW_POLL_S).run())
+        if isinstance(self.view, SharedView):
+            self._do(Neighbors(self.engine, self.view, self.view, slow_poll_s=SLOW_POLL_S).run())
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside; no part of a store may end before the store does."""
+        task = asyncio.create_task(work, name=self.name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None and not self.is_dead:
+            self.database.judge.broken.append(f"a part of {self.name} broke: {error!r}")
+
+    def _is_running(self) -> bool:
+        return not self.is_dead
 
     def _reached(self, _point: str) -> None:
         """Die at one of the points inside a batch, now and then."""
@@ -157,9 +178,10 @@ class Process:
 
     def crash(self) -> None:
         """Be gone at once."""
-        if not self.is_alive:
+        if self.is_dead:
             return
-        self.is_alive = False
+        self.is_dead, self.is_alive = True, False
+        self.view.die()
         for handle in self.engine._timers:
             handle.cancel()
         loops = (self.engine._loop, self.engine._deliveries.working)
@@ -173,9 +195,9 @@ class Process:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.is_alive:  # it may have crashed meanwhile
-            self.is_alive = False
-            self._leave()
+        with contextlib.suppress(StorageError, Died):
+            await self.view.close()
+        self.crash()  # nothing of it is left; it may have crashed meanwhile
 
     def _leave(self) -> None:
         sinks, self.sinks = self.sinks, {}

@@ -39,8 +39,9 @@ def test_nothing_is_found_in_worlds_full_of_faults(capsys: pytest.CaptureFixture
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_the_same_seed_takes_the_same_turns() -> None:
-    once, again = (_run("--one", "7").stdout for _ in range(2))
+@pytest.mark.parametrize("seed", ["6", "7"], ids=["on a file", "replicas"])
+def test_the_same_seed_takes_the_same_turns(seed: str) -> None:
+    once, again = (_run("--one", seed).stdout for _ in range(2))
 
     assert "turns" in once
     assert once == again

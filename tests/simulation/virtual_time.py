@@ -7,7 +7,9 @@ turns in the same order. A program that waits for what nobody will do ends with 
 import asyncio
 import selectors
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 EPOCH_MS: Final = 1_000_000_000_000
 """What the world's clocks say when a simulation begins."""
@@ -57,6 +59,17 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Seconds since the simulation began."""
         return self._now_s
+
+    def run_in_executor(  # type: ignore[override]
+        self, _executor: object, call: Callable[..., T], *args: Any
+    ) -> "asyncio.Future[T]":
+        """Run a blocking call here and now: a thread would bring its own order of things."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(call(*args))
+        except BaseException as error:  # noqa: BLE001 - whoever awaits it dies of it, too
+            future.set_exception(error)
+        return future
 
     def _advance(self, timeout: float | None) -> None:
         if timeout is None:

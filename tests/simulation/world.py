@@ -6,7 +6,7 @@ import itertools
 import logging
 import random
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from unittest import mock
@@ -16,10 +16,11 @@ from holdfast.core.requests import Outcome, Request
 from holdfast_store import members
 from tests.simulation.actors import Caller, People, Planner, Worker, ask_any, said_of
 from tests.simulation.database import Database
-from tests.simulation.faults import RATES, Faults
+from tests.simulation.faults import RATES, Died, Faults
 from tests.simulation.flows import FAR_S, plan_of, rounds_of, workflow
 from tests.simulation.judge import Unsafe
-from tests.simulation.process import Died, Process
+from tests.simulation.process import Process
+from tests.simulation.sqlite_file import SqliteFile
 from tests.simulation.virtual_time import Standstill, VirtualLoop
 
 HEALING_S: Final = 900.0
@@ -55,12 +56,13 @@ class Report:
 class World:
     """Everything of one run."""
 
-    def __init__(self, loop: VirtualLoop, options: Options) -> None:
+    def __init__(self, loop: VirtualLoop, options: Options, *, file: SqliteFile | None) -> None:
         self.loop = loop
         self.options = options
         self.rng = random.Random(options.seed)
         self.faults = Faults(random.Random(options.seed + 1), rates=options.rates)
-        self.database = Database(loop, self.faults)
+        self.database = Database(loop, self.faults, file=file)
+        self._file = file
         self.counts: Counter[str] = Counter()
         self.people = People(self)
         self._stores: list[Process] = []
@@ -127,6 +129,7 @@ class World:
         if late:
             return [f"L5: {len(late)} workflows have not ended", *self._open_tasks()]
         await self._wait_for_deadlines()
+        self.database.compare()
         return self.database.judge.leftovers(now_ms=self.now_ms())
 
     async def _workflow(self, number: int) -> None:
@@ -156,21 +159,13 @@ class World:
             raise Unsafe(f"{result.id} came to {result.value}, its steps came to {expected}")
 
     def _open_tasks(self) -> list[str]:
-        tasks = self.database.rows._rows.tasks.values()
+        tasks = self.database.rows._rows.work.tasks.values()
         return [str(task) for task in tasks if task.state is not TaskState.FULFILLED]
 
     # Trouble
 
     def _start(self, name: str) -> None:
-        # A running store goes on at half speed when its clock is set back. One that starts goes by
-        # the clock as it is, and may contradict the one before: that is documented, and no fault.
-        behind_ms = self.database.newest_ms - self.now_ms()
-        if behind_ms >= 0:
-            self.loop.call_later((behind_ms + 1) / 1_000, self._start, name)
-            return
-        process = Process(
-            self.database, name, shared=self.options.stores > 1, on_death=self._on_death
-        )
+        process = Process(self.database, name, on_death=self._on_death, file=self._file)
         self._stores = [each for each in self._stores if each.name != name] + [process]
         process.start()
 
@@ -194,7 +189,10 @@ class World:
             up = [worker for worker in self._workers if worker.is_up]
             if up and self.faults.strikes("worker crashed"):
                 self.spawn(self._crash(self.rng.choice(up)))
-            self._set_clocks()
+            if self.options.stores == 1:
+                self._set_clock_back(alive)
+            if self.faults.strikes("clock set forward"):
+                self.database.ahead_ms += self.rng.choice((50, 3_000, 30_000))
 
     def _crash_at_some_turn(self, process: Process) -> None:
         turns_left = self.rng.randrange(200)
@@ -213,12 +211,16 @@ class World:
         await asyncio.sleep(self.rng.choice((0.05, 2.0, 10.0)))
         worker.start()
 
-    def _set_clocks(self) -> None:
-        if self.faults.strikes("clock set forward"):
-            self.database.ahead_ms += self.rng.choice((50, 3_000, 30_000))
-        # Stores that share a database go each by what they knew then; that is documented as well.
-        if self.options.stores == 1 and self.faults.strikes("clock set back"):
-            self.database.ahead_ms -= self.rng.choice((50, 1_000))
+    def _set_clock_back(self, alive: Sequence[Process]) -> None:
+        """Set the clock of a store that is alone: it must not notice, nor the one that follows it.
+
+        Stores that share a database go each by what they knew then; that is documented.
+        """
+        if self.faults.strikes("clock set back"):
+            self.database.ahead_ms -= self.rng.choice((50, 1_000, 20_000))
+        if alive and self.faults.strikes("store crashed, its clock was set back"):
+            self.database.ahead_ms -= self.rng.choice((5_000, 20_000))
+            alive[0].crash()
 
     def check(self) -> None:
         """Stop the run at the very turn at which something was found."""
@@ -248,8 +250,10 @@ def simulate(options: Options) -> Report:
     counts: Counter[str] = Counter()
     try:
         named = mock.patch.object(members, "token_hex", side_effect=lambda _bytes: next(names))
-        with _loop_of_its_own(loop), named:
-            world = World(loop, options)
+        with contextlib.ExitStack() as stack, _loop_of_its_own(loop), named:
+            # Alone a store has a file; those that share a database have one with a clock.
+            file = stack.enter_context(SqliteFile()) if options.stores == 1 else None
+            world = World(loop, options, file=file)
             loop.on_turn = world.check
             with world.database.judge.watching():
                 broken = _outcome(loop, world)

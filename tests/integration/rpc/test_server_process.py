@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from holdfast import errors
-from holdfast.core.records import PromiseState
+from holdfast.core.records import Promise, PromiseState
 from holdfast.core.requests import (
     Done,
     PromiseCreate,
@@ -25,16 +26,19 @@ from holdfast.core.requests import (
     Request,
     TaskFulfill,
 )
+from tests.integration.rpc.set_clock_main import AHEAD
 from tests.integration.rpc.support import FAR_MS, RawStream, join, member, targeted, until
 
 READY_S = 30.0
+HOUR_MS = 3_600_000
+SET_BACK = "clock_set_back"
 
 
-async def start(*arguments: str, **settings: str) -> Process:
+async def start(*arguments: str, module: str = "holdfast_store", **settings: str) -> Process:
     environment = {key: value for key, value in os.environ.items() if "HOLDFAST" not in key}
     variables = {f"HOLDFAST_STORE_{key.upper()}": value for key, value in settings.items()}
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "holdfast_store", *arguments),
+        *(sys.executable, "-m", module, *arguments),
         env=environment | variables,
         stdout=PIPE,
         stderr=PIPE,
@@ -44,8 +48,10 @@ async def start(*arguments: str, **settings: str) -> Process:
 class Store:
     """A store process that listens."""
 
-    def __init__(self, process: Process, addresses: dict[str, str]) -> None:
+    def __init__(self, process: Process, addresses: dict[str, str], lines: list[bytes]) -> None:
         self.process = process
+        self.log = b"".join(lines).decode()
+        """What it said until it was ready."""
         self.target = addresses["store_listening"]
         self.metrics = addresses["metrics_listening"]
 
@@ -64,9 +70,11 @@ class Store:
 
 
 @contextlib.asynccontextmanager
-async def running(database: str, **settings: str) -> AsyncIterator[Store]:
+async def running(
+    database: str, *, module: str = "holdfast_store", **settings: str
+) -> AsyncIterator[Store]:
     listen = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"} | settings
-    process = await start("serve", database_url=database, **listen)
+    process = await start("serve", module=module, database_url=database, **listen)
     assert process.stderr is not None
     addresses: dict[str, str] = {}
     lines: list[bytes] = []
@@ -82,7 +90,7 @@ async def running(database: str, **settings: str) -> AsyncIterator[Store]:
                 addresses[event["event"]] = event["address"]
     logs = asyncio.create_task(process.stderr.read())
     try:
-        yield Store(process, addresses)
+        yield Store(process, addresses, lines)
     finally:
         if process.returncode is None:
             process.kill()
@@ -142,6 +150,39 @@ async def test_every_acknowledged_write_is_there_after_a_kill(tmp_path: Path) ->
     assert len(answers) >= 500
     assert all(isinstance(answer.outcomes[0], Done) for answer in answers)
     assert states == {PromiseState.RESOLVED}
+
+
+async def test_a_store_whose_clock_was_set_back_goes_on_where_the_killed_one_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that was told to have passed has passed, and what is new is not older."""
+    seen: list[Promise] = []
+    log = ""
+    for name, ahead_ms in (("before", 0), ("after", -HOUR_MS)):
+        monkeypatch.setenv(AHEAD, str(ahead_ms))
+        async with (
+            running(url_of(tmp_path), module="tests.integration.rpc.set_clock_main") as store,
+            join(store.url) as (client, _),
+        ):
+            answer = await client.submit(
+                [
+                    PromiseCreate(id="short", timeout_at_ms=int(time.time() * 1000)),
+                    PromiseCreate(id=name, timeout_at_ms=FAR_MS),
+                ]
+            )
+            log = store.log
+            await store.kill()
+        assert all(isinstance(each, Done) for each in answer.outcomes)
+        seen += [
+            each.promise for each in answer.outcomes if isinstance(each, Done) and each.promise
+        ]
+
+    short, before, again, after = seen
+    assert short == again
+    assert short.state is PromiseState.REJECTED_TIMEDOUT
+    assert after.created_at_ms >= before.created_at_ms
+    [told] = [each for each in map(json.loads, log.splitlines()) if each["event"] == SET_BACK]
+    assert told["behind_ms"] == pytest.approx(HOUR_MS, abs=60_000)
 
 
 async def test_clients_ride_over_a_kill_and_a_restart(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -24,6 +24,7 @@ from holdfast.core.search import (
     TaskSearch,
 )
 from holdfast.core.working_set import Changes
+from holdfast_store.clock import Clock
 from holdfast_store.db import queues, resetting
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.errors import SchemaBehind
@@ -45,6 +46,7 @@ from holdfast_store.storage import (
     Root,
     StorageUnavailable,
     TreePart,
+    UnreadableSchedule,
 )
 
 P = ParamSpec("P")
@@ -57,11 +59,18 @@ BUSY_TIMEOUT_MS = 5_000
 """How long a statement waits for another process that writes to the file."""
 
 
+@cache
+def file_statements() -> Statements:
+    """Compile the statements once for all files."""
+    return build(Sqlite())
+
+
 class SqliteStorage:
     """A database of promises in one file, for one process.
 
     `on_statement` is called with each statement's text, on the thread that runs it: once for a
-    statement that runs for many rows.
+    statement that runs for many rows. `clock` begins where the last process ended that used the
+    file.
     """
 
     def __init__(
@@ -70,12 +79,14 @@ class SqliteStorage:
         *,
         busy_timeout_ms: int = BUSY_TIMEOUT_MS,
         readers: int = READERS,
+        clock: Clock | None = None,
     ) -> None:
         self.on_statement: Callable[[str], None] | None = None
+        self.clock = clock or Clock()
         self._path = Path(path)
         self._busy_timeout_ms = busy_timeout_ms
         self._readers_max = readers
-        self._statements: Statements = build(Sqlite())
+        self._statements = file_statements()
         self._searches = SearchStatements(Sqlite())
         self._turn = asyncio.Lock()
         self._writer = Writer(self._connect, self._statements, self._report)
@@ -98,7 +109,7 @@ class SqliteStorage:
         try:
             patience_s = self._busy_timeout_ms / 1000
             await self.on_writer(self._ownership.claim, patience_s=patience_s)
-            await self.on_writer(self._writer.open)
+            self.clock.begin_at(await self.on_writer(self._writer.open))
         except BaseException:
             await self.close()
             raise
@@ -133,13 +144,14 @@ class SqliteStorage:
                     await asyncio.shield(self.on_writer(self._writer.roll_back))
 
     async def take_unblocks(
-        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int, prefix: str = ""
     ) -> Sequence[tuple[str, Promise]]:
         """Delete messages for these addresses, and answer their addresses and promises."""
         if not addresses:
             return []
         async with self._turn:
-            return await self.on_writer(self._writer.take_unblocks, addresses, limit, bytes_max)
+            take = partial(self._writer.take_unblocks, prefix=prefix)
+            return await self.on_writer(take, addresses, limit, bytes_max)
 
     async def drop_unblocks(self, *, before_ms: int) -> int:
         """Delete messages that nobody came for; answer how many."""
@@ -220,7 +232,7 @@ class SqliteStorage:
 
     async def due_schedules(
         self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
-    ) -> Sequence[Schedule]:
+    ) -> Sequence[Schedule | UnreadableSchedule]:
         """Read so many schedules that are due, the earliest first."""
         return await self._on_reader(
             lambda s: queues.due_schedules(

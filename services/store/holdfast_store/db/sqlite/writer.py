@@ -1,16 +1,18 @@
 """The writing connection of a SQLite file, and what its failures mean."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TypeVar
 
+from holdfast.core.ids import end_of
 from holdfast.core.records import Preload, Promise
 from holdfast.core.working_set import Changes
 from holdfast_store.db import revisions, rows
 from holdfast_store.db.session import Session
 from holdfast_store.db.sqlite import errors as sqlite_errors
 from holdfast_store.db.sqlite.connections import prepare_for_writing
+from holdfast_store.db.sqlite.newest import Newest
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import first_within
 from holdfast_store.storage import (
@@ -41,20 +43,27 @@ class Writer:
         self._report = report
         self._connection: sqlite3.Connection | None = None
         self._session: Session | None = None
+        self._loaded: Loaded | None = None
+        self._newest = Newest(statements)
 
-    def open(self) -> None:
-        """Connect and check the schema."""
+    def open(self) -> int:
+        """Connect and check the schema; answer an instant that nothing in the file lies behind."""
         try:
             with self._undone_on_failure():
-                revisions.check_current(self._current().history())
+                session = self._current()
+                revisions.check_current(session.history())
+                self._newest.read(session)
         except StorageError:
             self._disconnect()
             raise
+        return self._newest.bound_ms
 
     def close(self) -> None:
         """Move the write-ahead log into the file and disconnect."""
-        if self._connection is None:
+        if self._connection is None or self._session is None:
             return
+        with contextlib.suppress(sqlite3.Error):  # the next process may as well begin ahead
+            self._newest.end(self._session)
         try:
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
@@ -66,7 +75,9 @@ class Writer:
     def load(self, plan: Plan, now_ms: int) -> Loaded:
         """Begin, unless a transaction is open, and read."""
         with self._undone_on_failure():
-            return self._begun().load(plan, now_ms=now_ms)
+            loaded = self._begun().load(plan, now_ms=now_ms)
+        self._loaded = None if plan.told else loaded
+        return loaded
 
     def commit(
         self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int
@@ -77,7 +88,11 @@ class Writer:
             _insert(session, changes)
             session.save(changes)
             preloads = session.preload(preload_of, bytes_max=preload_bytes_max)
+            bound_ms = self._newest.bound_ms
+            if self._loaded is not None:
+                bound_ms = self._newest.raised(session, self._loaded, changed=bool(changes))
         self._end(session)
+        self._newest.bound_ms = bound_ms
         return preloads
 
     def roll_back(self) -> None:
@@ -85,13 +100,14 @@ class Writer:
         self._recover(None)
 
     def take_unblocks(
-        self, addresses: Sequence[str], limit: int, bytes_max: int
+        self, addresses: Sequence[str], limit: int, bytes_max: int, *, prefix: str
     ) -> list[tuple[str, Promise]]:
         """Delete messages and answer their addresses and promises."""
 
         def take(session: Session) -> list[tuple[str, Promise]]:
             while found := session.fetch(
-                self._statements.unblocks_find, (rows.json_text(addresses), limit)
+                self._statements.unblocks_find,
+                (rows.json_text(addresses), prefix, end_of(prefix), limit),
             ):
                 taken = found[: first_within([row[2] or 0 for row in found], bytes_max)]
                 keys = [(address, promise_id) for address, promise_id, _ in taken]
@@ -118,7 +134,7 @@ class Writer:
 
     # The transaction's ends
 
-    @contextmanager
+    @contextlib.contextmanager
     def _undone_on_failure(self) -> Iterator[None]:
         """Keep the invariant of this class, and raise what a failure means."""
         try:
