@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
+from holdfast.tracing import log_keys
+
 LIBRARY_LOGGER = "holdfast"
 
 _KEYS = "holdfast_keys"
@@ -45,7 +47,8 @@ class EventLog:
     ) -> None:
         if self._logger.isEnabledFor(level):
             message = event if self._logger.hasHandlers() else _in_words(event, keys)
-            self._logger.log(level, message, exc_info=error, extra={_KEYS: keys}, stacklevel=3)
+            extra = {_KEYS: {**log_keys(), **keys}}
+            self._logger.log(level, message, exc_info=error, extra=extra, stacklevel=3)
 
 
 def _in_words(event: str, keys: dict[str, object]) -> str:
@@ -68,6 +71,7 @@ class ReplaySilentLogger(logging.LoggerAdapter[logging.Logger]):
     def process(
         self, msg: object, kwargs: MutableMapping[str, Any]
     ) -> tuple[object, MutableMapping[str, Any]]:
-        """Attach the workflow's id to a record."""
-        kwargs["extra"] = {**kwargs.get("extra", {}), _KEYS: self.extra}
+        """Attach the ids of workflow and trace to a record."""
+        keys = {**log_keys(), **(self.extra or {})}
+        kwargs["extra"] = {**kwargs.get("extra", {}), _KEYS: keys}
         return msg, kwargs

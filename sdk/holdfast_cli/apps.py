@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
 
-from holdfast import Resonate
+from holdfast import Resonate, tracing
 from holdfast.testing.attempts import AttemptsFile
 from holdfast_chassis.lifecycle import StartFailed
 from holdfast_chassis.listen import Address
@@ -44,7 +44,7 @@ log = get_logger("holdfast_apps")
 
 def command(*, port: int, shop_variant: Shop) -> int:
     """Serve until a signal; return the exit code."""
-    setup_logging("info", "apps")
+    setup_logging("info", "apps", keys=tracing.log_keys)
     return signals.run(_command(Address(HOST, port), shop_variant), interrupted=0)
 
 

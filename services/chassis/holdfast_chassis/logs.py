@@ -9,7 +9,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -18,6 +18,8 @@ from typing import Final, TextIO
 _EVERYWHERE: Final[ContextVar[Mapping[str, object]]] = ContextVar(
     "holdfast_log_keys", default=MappingProxyType({})
 )
+
+Keys = Callable[[], Mapping[str, object]]
 
 _KEYS = "holdfast_keys"  # the attribute of a LogRecord that carries an event's details
 
@@ -77,11 +79,16 @@ def log_keys(**keys: object) -> Iterator[None]:
         _EVERYWHERE.reset(token)
 
 
-def setup_logging(level: str, service: str, *, stream: TextIO | None = None) -> None:
-    """Send everything that is logged to stderr, in the form that suits who reads it."""
+def setup_logging(
+    level: str, service: str, *, stream: TextIO | None = None, keys: Keys = dict
+) -> None:
+    """Send everything that is logged to stderr, in the form that suits who reads it.
+
+    `keys` tells, when something is logged, what else the line is to say.
+    """
     stream = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(HumanFormatter() if stream.isatty() else JsonFormatter(service))
+    handler.setFormatter(HumanFormatter(keys) if stream.isatty() else JsonFormatter(service, keys))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
@@ -91,26 +98,33 @@ def setup_logging(level: str, service: str, *, stream: TextIO | None = None) -> 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line; `ts`, `level`, `event`, `logger` and `service` are always ours."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, service: str, keys: Keys = dict) -> None:
         super().__init__()
         self._service = service
+        self._keys = keys
 
     def format(self, record: logging.LogRecord) -> str:
         """Encode a record; what JSON cannot say is said as text."""
-        event = event_of(record, service=self._service)
+        event = event_of(record, self._keys(), service=self._service)
         return json.dumps(event, default=str, skipkeys=True, ensure_ascii=False)
 
 
 class HumanFormatter(logging.Formatter):
     """One line for a person: time, level, event, details."""
 
+    def __init__(self, keys: Keys = dict) -> None:
+        super().__init__()
+        self._keys = keys
+
     def format(self, record: logging.LogRecord) -> str:
         """Render a record, in colour unless NO_COLOR says otherwise."""
-        return human_line(event_of(record), colour=not os.environ.get("NO_COLOR"))
+        return human_line(event_of(record, self._keys()), colour=not os.environ.get("NO_COLOR"))
 
 
-def event_of(record: logging.LogRecord, **fixed: object) -> dict[str, object]:
-    """Return a record as the fields of an event."""
+def event_of(
+    record: logging.LogRecord, more: Mapping[str, object], **fixed: object
+) -> dict[str, object]:
+    """Return a record as the fields of an event; those in `more` unless it has them itself."""
     instant = datetime.fromtimestamp(record.created, UTC)
     event: dict[str, object] = {
         "ts": instant.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -119,7 +133,7 @@ def event_of(record: logging.LogRecord, **fixed: object) -> dict[str, object]:
         "logger": record.name,
         **fixed,
     }
-    for key, value in {**_EVERYWHERE.get(), **getattr(record, _KEYS, {})}.items():
+    for key, value in {**more, **_EVERYWHERE.get(), **getattr(record, _KEYS, {})}.items():
         event.setdefault(key, value)
     if record.exc_info and record.exc_info[0] is not None:
         event["exception"] = logging.Formatter().formatException(record.exc_info)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from holdfast import Resonate
+from holdfast import Resonate, tracing
 from holdfast.prometheus import WorkerMetrics
 from holdfast.rpc import RemoteStore
 from holdfast.rpc.access import BadAccess, access_by
@@ -48,7 +48,7 @@ def main(*, observer: Observer | None = None) -> int:
 
 
 def _serve_command(settings: DbSettings, observer: Observer | None) -> int:
-    setup_logging(settings.log_level, "db")
+    setup_logging(settings.log_level, "db", keys=tracing.log_keys)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it narrates; we log one event
     try:
         engine = open_database(settings.database_url, connections=settings.max_concurrency)

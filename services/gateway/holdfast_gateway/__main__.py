@@ -17,6 +17,7 @@ from holdfast_gateway import metrics
 from holdfast_gateway.app import create_app
 from holdfast_gateway.bridge.building import Stores, serving_bridge
 from holdfast_gateway.callers import BoundedGroups, BoundedStore, Callers
+from holdfast_gateway.listening import room_for
 from holdfast_gateway.outcomes import Waits
 from holdfast_gateway.security import Security, Unusable, open_security, say_what_is_open
 from holdfast_gateway.serving import serving
@@ -97,6 +98,7 @@ async def _serve(
         callers=None if security.verifier is None else Callers(security.verifier),
     )
     health = HealthServer(settings.metrics_listen, not_ready=not_ready)
+    connections_max = room_for(settings.connections_max)
     # What is entered last ends first: requests are answered before their client leaves the store.
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -124,6 +126,7 @@ async def _serve(
             not_ready=not_ready,
             body_seconds=settings.body_seconds,
             stop_seconds=stop_seconds,
+            connections_max=connections_max,
         )
         bridge_address = await stack.enter_async_context(bridging)
         serving_app = serving(
@@ -132,6 +135,7 @@ async def _serve(
             stop_seconds=stop_seconds,
             body_seconds=settings.body_seconds,
             encryption=security.encryption,
+            connections_max=connections_max,
         )
         address = await stack.enter_async_context(serving_app)
         log.info("gateway_started", address=str(address), bridge_address=str(bridge_address))

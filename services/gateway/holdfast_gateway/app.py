@@ -74,7 +74,6 @@ def create_app(
         shop_page.routes(cancel_checkout),
         orders.routes(settings.prefix_of("orders")),
         *reports.routes(settings.prefix_of("reports")),
-        async_api.routes(settings.prefix_of("async")),
         shop.routes(settings.prefix_of("shop"), cancel_checkout),
         jobs.routes(settings.prefix_of("jobs")),
     ]
@@ -83,7 +82,12 @@ def create_app(
             pages.routes(),
             static.routes(),
             _guarded(applications, callers if settings.auth_apps else None),
-            webhooks.routes(settings.prefix_of("jobs")),
+            # These reach promises of any name, which are not the applications' own.
+            _guarded([async_api.routes(settings.prefix_of("async"))], callers),
+            _guarded(
+                [webhooks.routes(settings.prefix_of("jobs"))],
+                None if settings.webhook_secrets else callers,
+            ),
             _guarded([each.routes() for each in records], callers),
         ],
         dependencies={"gateway": Provide(lambda: gateway, sync_to_thread=False)},

@@ -8,22 +8,26 @@ for no token act in the name of the gateway.
 import asyncio
 from collections.abc import Sequence
 from contextvars import ContextVar
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from holdfast.core.membership import Member
 from holdfast.core.naming import done_within, names_of
+from holdfast.core.records import Promise, Schedule, Task
 from holdfast.core.requests import Done, Refusal, Request
 from holdfast.core.search import (
     PromisePage,
     PromiseSearch,
     SchedulePage,
     ScheduleSearch,
+    Search,
     TaskPage,
     TaskSearch,
+    search_within,
 )
 from holdfast.port import Answer, Receiver, Store
 from holdfast_chassis.authorization import EVERYTHING, Denial, Denied, Grant, judge
@@ -34,6 +38,9 @@ from holdfast_gateway.gateway import Groups
 
 if TYPE_CHECKING:  # a program with its store inside never loads gRPC
     from holdfast.rpc.admin import ConnectedMember, Queue
+
+_S = TypeVar("_S", bound=Search)
+_R = TypeVar("_R", Promise, Task, Schedule)
 
 _CHALLENGE: Final = 'Bearer realm="holdfast"'
 _CALLER: ContextVar[Grant | None] = ContextVar("caller", default=None)
@@ -49,14 +56,10 @@ class Callers:
     async def admit(
         self, connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler
     ) -> None:
-        """Let a request through that has a valid token; raises Problem.
-
-        One for a listing, which names nothing, needs a token for everything.
-        """
-        is_listing = connection.scope.get("method") == "GET" and not connection.path_params
+        """Let a request through that has a valid token, whatever it covers; raises Problem."""
         token = token_in(connection.headers.get("authorization"))
         try:
-            grant = await self._verifier.authorize(token, EVERYTHING if is_listing else ())
+            grant = await self._verifier.authorize(token, ())
         except Denied as error:
             raise problem_of_denial(error.denial) from error
         except KeysUnavailable as error:
@@ -131,31 +134,25 @@ class BoundedStore:
         return asyncio.ensure_future(_within(answer, grant.bound))
 
     async def search_promises(self, search: PromiseSearch) -> PromisePage | Refusal:
-        """List those promises that the token covers; pages may be short, or empty."""
-        page = await self._store.search_promises(search)
-        grant = _CALLER.get()
-        if grant is None or isinstance(page, Refusal):
+        """List those promises that the token covers."""
+        page = await self._store.search_promises(_bounded(search))
+        if isinstance(page, Refusal):
             return page
-        shown = tuple(each for each in page.promises if grant.covers(each.id))
-        return PromisePage(promises=shown, cursor=page.cursor)
+        return replace(page, promises=_covered(page.promises))
 
     async def search_tasks(self, search: TaskSearch) -> TaskPage | Refusal:
-        """List those tasks that the token covers, in the same way."""
-        page = await self._store.search_tasks(search)
-        grant = _CALLER.get()
-        if grant is None or isinstance(page, Refusal):
+        """List those tasks that the token covers."""
+        page = await self._store.search_tasks(_bounded(search))
+        if isinstance(page, Refusal):
             return page
-        shown = tuple(each for each in page.tasks if grant.covers(each.id))
-        return TaskPage(tasks=shown, cursor=page.cursor)
+        return replace(page, tasks=_covered(page.tasks))
 
     async def search_schedules(self, search: ScheduleSearch) -> SchedulePage | Refusal:
-        """List those schedules that the token covers, in the same way."""
-        page = await self._store.search_schedules(search)
-        grant = _CALLER.get()
-        if grant is None or isinstance(page, Refusal):
+        """List those schedules that the token covers."""
+        page = await self._store.search_schedules(_bounded(search))
+        if isinstance(page, Refusal):
             return page
-        shown = tuple(each for each in page.schedules if grant.covers(each.id))
-        return SchedulePage(schedules=shown, cursor=page.cursor)
+        return replace(page, schedules=_covered(page.schedules))
 
     def give_back(self, credits: int) -> None:
         """Return credits."""
@@ -168,6 +165,24 @@ class BoundedStore:
     async def close(self) -> None:
         """Leave."""
         await self._store.close()
+
+
+def _bounded(search: _S) -> _S:
+    grant = _CALLER.get()
+    if grant is None:
+        return search
+    narrowed = search_within(search, grant.bound)
+    if narrowed is None:
+        denial = judge(grant, (search.id_prefix,))
+        assert denial is not None, "it covers no id with that prefix"
+        raise problem_of_denial(denial)
+    return narrowed
+
+
+def _covered(records: Sequence[_R]) -> Sequence[_R]:
+    # A store of the release before knows nothing of prefixes in listings.
+    grant = _CALLER.get()
+    return records if grant is None else [each for each in records if grant.covers(each.id)]
 
 
 async def _within(answer: "asyncio.Future[Answer]", prefix: str) -> Answer:

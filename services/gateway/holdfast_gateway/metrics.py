@@ -7,6 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED: Final = "unmatched"  # the path of requests that no route answers
 OTHER: Final = "other"  # methods that HTTP does not define
+REST: Final = "rest"
+BRIDGE: Final = "bridge"
 
 requests = Counter(
     "holdfast_gateway_requests_total",
@@ -25,6 +27,16 @@ requests_refused = Counter(
 )
 requests_in_flight = Gauge(
     "holdfast_gateway_requests_in_flight", "Requests that are being answered."
+)
+connections = Gauge(
+    "holdfast_gateway_connections",
+    "Connections that are open: to the port of REST and pages, or to that of the bridge.",
+    ["port"],
+)
+connections_refused = Counter(
+    "holdfast_gateway_connections_refused_total",
+    "Connections that were refused because as many were open as may be.",
+    ["port"],
 )
 store_connected = Gauge(
     "holdfast_gateway_store_connected",

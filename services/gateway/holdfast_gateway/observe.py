@@ -10,6 +10,7 @@ from typing import Any, Final
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from holdfast.tracing import continued, id_of
 from holdfast_chassis.logs import get_logger, log_keys
 from holdfast_gateway import metrics
 from holdfast_gateway.events import MEDIA_TYPE
@@ -20,7 +21,7 @@ from holdfast_gateway.request_id import (
     request_id_of,
     take_request_id,
 )
-from holdfast_gateway.tracing import put_trace_id, take_trace_id
+from holdfast_gateway.tracing import put_trace_id, take_traceparent
 
 log = get_logger("holdfast_gateway.access")
 
@@ -38,13 +39,14 @@ class Observed:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        request_id, trace_id = take_request_id(scope["headers"]), take_trace_id(scope["headers"])
+        request_id, parent = take_request_id(scope["headers"]), take_traceparent(scope["headers"])
+        trace_id = id_of(parent)
         put_request_id(scope, request_id)
         put_trace_id(scope, trace_id)
         raw: Any = scope.get("raw_path")
         if raw is not None:
             scope["path"] = raw.partition(b"?")[0].decode("ascii", errors="replace")
-        with log_keys(request_id=request_id, trace_id=trace_id):
+        with continued(parent), log_keys(request_id=request_id, trace_id=trace_id):
             await self._account(scope, receive, send)
 
     async def _account(self, scope: HTTPScope, receive: Receive, send: Send) -> None:

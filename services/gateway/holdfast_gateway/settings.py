@@ -13,6 +13,7 @@ from holdfast_gateway.signatures import parse_secrets
 
 BODY_BYTES_MAX = 1024 * 1024
 BODY_SECONDS = 30.0
+CONNECTIONS_MAX = 6_000
 RATE_BURST = 200
 WAIT_SECONDS_MAX = 60.0  # proxies cut what is silent for longer
 WAITS_MAX = 1_000
@@ -56,7 +57,8 @@ class GatewaySettings(StoreAccessSettings, AuthSettings, TlsSettings, BridgeSett
     webhook_secrets: tuple[bytes, ...] = setting(
         (),
         doc="What webhooks must be signed with: whsec_ and base64, several with commas between, of"
-        " which one must fit; none: anybody may send.",
+        " which one must fit; none: anybody may send, or whose token covers the promise where"
+        " tokens are asked for.",
         parse=parse_secrets,
         secret=True,
     )
@@ -72,6 +74,12 @@ class GatewaySettings(StoreAccessSettings, AuthSettings, TlsSettings, BridgeSett
         BODY_SECONDS,
         doc="How long a client may take to send a request's body before it gets 408.",
         parse=number(0.01, 3_600),
+    )
+    connections_max: int = setting(
+        CONNECTIONS_MAX,
+        doc="Connections that may be open at the same time, at REST and at the bridge each; more"
+        " are refused with 503. At most a third of the file descriptors that the process may have.",
+        parse=integer(1, 1_000_000),
     )
     rate_per_second: float = setting(
         0.0,
@@ -126,6 +134,7 @@ class GatewaySettings(StoreAccessSettings, AuthSettings, TlsSettings, BridgeSett
     def __post_init__(self) -> None:
         """Refuse what cannot be meant together."""
         self.check_tls()
+        self.check_push()
 
     def prefix_of(self, app: str) -> str:
         """Return where an application is mounted: `/apps/orders`, or nothing for its own paths."""

@@ -34,6 +34,9 @@ class Observer(Protocol):
     def schedule_refused(self) -> None:
         """Count a try to fire a schedule that cannot be fired."""
 
+    def schedules_set_aside(self, now: int) -> None:
+        """Note how many schedules are set aside now: those that could not be fired."""
+
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:
         """Count due rows that the database refused, and note how many are set aside now."""
 
@@ -72,6 +75,9 @@ class NullObserver:
         """Ignore."""
 
     def schedule_refused(self) -> None:
+        """Ignore."""
+
+    def schedules_set_aside(self, now: int) -> None:
         """Ignore."""
 
     def due_rows_set_aside(self, *, refused: int, now: int) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from holdfast import Resonate
+from holdfast import Resonate, tracing
 from holdfast.prometheus import WorkerMetrics
 from holdfast.rpc import RemoteStore
 from holdfast.rpc.access import BadAccess, access_by
@@ -44,7 +44,7 @@ def main(*, observer: Observer | None = None) -> int:
 
 
 def _serve_command(settings: WorkerSettings, observer: Observer | None) -> int:
-    setup_logging(settings.log_level, "worker")
+    setup_logging(settings.log_level, "worker", keys=tracing.log_keys)
     try:
         store = RemoteStore(settings.store_url, access=access_by(settings))
     except BadAccess as error:

@@ -31,7 +31,7 @@ class Stage:
     """The processes of one store. `strict` is a gateway with crashes and signed webhooks."""
 
     def __init__(self, directory: Path, *, store_database: str, application_database: str) -> None:
-        self._directory = directory
+        self.directory = directory
         self._application_database = application_database
         self._stack = ExitStack()
         self.journal = directory / "attempts.jsonl"
@@ -58,7 +58,7 @@ class Stage:
         self.addresses = [asyncio.run(address_of(gateway)) for gateway in gateways]
 
     def start(self, service: str, /, **settings: str) -> Process:
-        process = Process(service, self._directory, **settings)
+        process = Process(service, self.directory, **settings)
         self._stack.callback(process.kill)
         return process
 
@@ -101,9 +101,9 @@ class Stage:
 
     def _rehearsed(self, service: str, **settings: str) -> Process:
         module = ("tests.integration.apps.rehearsal", service, "serve")
-        program = Program(module, {FOLDER: str(self._directory / "cues")})
+        program = Program(module, {FOLDER: str(self.directory / "cues")})
         common = {"STORE_URL": self.store_url, "ATTEMPTS_FILE": str(self.journal)}
-        process = Process(service, self._directory, program, **common, **settings)
+        process = Process(service, self.directory, program, **common, **settings)
         self._stack.callback(process.kill)
         return process
 

@@ -34,7 +34,7 @@ async def test_the_curl_lines_of_the_index_work(system: System) -> None:
 
     # There is no such job to approve or to look at, and no such report.
     assert codes == [202, 200, 202, 404, 404, 200, 404, 200, 200, 200, 200, 200]
-    for promise_id in ("order/ord-1", "one", "checkout/buy-1"):
+    for promise_id in ("order/ord-index-1", "one", "checkout/buy-1"):
         await system.outcome(promise_id)
 
 

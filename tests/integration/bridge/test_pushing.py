@@ -233,11 +233,34 @@ async def test_an_address_that_hangs_or_is_none_costs_its_time_and_nothing_else(
         hangs.hold.set()
 
 
+async def test_an_address_that_hangs_delays_only_its_own_messages(
+    tmp_path_factory: pytest.TempPathFactory, target: Target
+) -> None:
+    """All are under way that may be, many more wait, and another address is told at once."""
+    settings: dict[str, Any] = {"BRIDGE_PUSHES_MAX": "4", "BRIDGE_PUSH_SECONDS": "3600"}
+    theirs = {f"h{index}" for index in range(20)}
+    async with serving() as hangs, own_system(tmp_path_factory, **settings) as system:
+        hangs.hold = asyncio.Event()
+        with contextlib.closing(Client(system.url)) as client:
+            for task_id in sorted(theirs):
+                client("promise.create", targeted(task_id, hangs.url))
+            await told_of(hangs, 2)  # half of four
+            for index in range(20):
+                client("promise.create", targeted(f"t{index}", target.url))
+
+            assert await told_of(target, 20) == {f"t{index}" for index in range(20)}
+            assert len(hangs.connections) == 2
+
+            hangs.hold.set()
+            assert await told_of(hangs, 18) <= theirs
+
+
 async def test_a_token_of_the_gateway_goes_along(
     tmp_path_factory: pytest.TempPathFactory, target: Target
 ) -> None:
     settings: dict[str, Any] = {
         "BRIDGE_PUSH_TOKEN": "s3cret",
+        "BRIDGE_PUSH_ALLOW": "127.0.0.1",
         "BRIDGE_PUSH_HEADER": "X-Worker-Token",
     }
     async with own_system(tmp_path_factory, **settings) as system:

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from holdfast_gateway.tracing import take_trace_id
+from holdfast.tracing import id_of
+from holdfast_gateway.tracing import find_traceparent, take_traceparent
 
 TRACE, SPAN = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 
@@ -22,7 +23,10 @@ def parent(value: bytes) -> list[tuple[bytes, bytes]]:
     ],
 )
 def test_the_trace_of_the_caller_is_kept(value: bytes) -> None:
-    assert take_trace_id(parent(value)) == TRACE.decode()
+    kept = take_traceparent(parent(value))
+
+    assert kept == f"00-{TRACE.decode()}-{SPAN.decode()}-{value[53:55].decode()}"
+    assert id_of(kept) == TRACE.decode()
 
 
 @pytest.mark.parametrize(
@@ -39,14 +43,15 @@ def test_the_trace_of_the_caller_is_kept(value: bytes) -> None:
     ],
 )
 def test_a_malformed_parent_begins_a_new_trace(value: bytes) -> None:
-    taken = take_trace_id(parent(value))
+    taken = take_traceparent(parent(value))
 
-    assert re.fullmatch("[0-9a-f]{32}", taken)
-    assert taken.encode() != TRACE
-    assert taken != take_trace_id(parent(value))
+    assert find_traceparent(parent(value)) is None
+    assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", taken)
+    assert id_of(taken).encode() != TRACE
+    assert taken != take_traceparent(parent(value))
 
 
 def test_two_parents_are_none() -> None:
     twice = parent(b"00-" + TRACE + b"-" + SPAN + b"-01") * 2
 
-    assert take_trace_id(twice).encode() != TRACE
+    assert find_traceparent(twice) is None

@@ -1,20 +1,24 @@
 """The bridge's HTTP surface (§1.1): which path is what, and what a request may cost."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from holdfast.core.ids import HTTP_GROUP, flaw_of_text
+from holdfast.tracing import continued, id_of
 from holdfast_chassis.authorization import Denied, Grant
 from holdfast_chassis.keys import KeysUnavailable
+from holdfast_chassis.logs import log_keys
 from holdfast_chassis.tokens import Verifier, token_in
 from holdfast_gateway.bridge.cors import Cors
 from holdfast_gateway.bridge.polling import PlaceName, Polls
 from holdfast_gateway.bridge.service import Service
 from holdfast_gateway.bridge.streams import Stream
+from holdfast_gateway.tracing import find_traceparent
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -64,7 +68,8 @@ class Bridge:
         if method == "OPTIONS" and self.cors.is_preflight(headers):
             await answer(204, b"", *self.cors.preflight_for(headers[b"origin"]))
         elif path == "/":
-            await self._post(method, receive, answer)
+            with _inside_trace(scope["headers"]):
+                await self._post(method, receive, answer)
         elif path in {"/health", "/ready"}:
             await self._probe(path, method, answer)
         elif path[1:].partition("/")[0] in _OLD:
@@ -166,6 +171,17 @@ class Bridge:
             send_seconds=self.limits.send_seconds,
             remaining_seconds=remaining_seconds,
         )
+
+
+@contextlib.contextmanager
+def _inside_trace(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[None]:
+    """Be inside the caller's trace, if it sent one."""
+    parent = find_traceparent(headers)
+    if parent is None:
+        yield
+    else:
+        with continued(parent), log_keys(trace_id=id_of(parent)):
+            yield
 
 
 class _TooLarge(Exception):

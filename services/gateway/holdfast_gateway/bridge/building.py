@@ -16,6 +16,7 @@ from holdfast_gateway.bridge.pushing import Pushes, PushLimits
 from holdfast_gateway.bridge.service import Service
 from holdfast_gateway.bridge.settings import BridgeSettings
 from holdfast_gateway.encryption import Encryption
+from holdfast_gateway.metrics import BRIDGE
 from holdfast_gateway.serving import serving
 
 
@@ -48,6 +49,7 @@ async def serving_bridge(
     not_ready: Callable[[], Mapping[str, str]],
     body_seconds: float,
     stop_seconds: float,
+    connections_max: int,
     encryption: Encryption | None = None,
 ) -> AsyncIterator[Address]:
     """Serve the bridge inside the block; yield its address."""
@@ -88,6 +90,8 @@ async def serving_bridge(
             stop_seconds=stop_seconds,
             body_seconds=body_seconds,
             encryption=encryption,
+            name=BRIDGE,
+            connections_max=connections_max,
         )
         address = await stack.enter_async_context(serving_it)
         scheme = "http" if encryption is None else "https"

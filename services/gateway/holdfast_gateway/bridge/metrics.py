@@ -32,6 +32,10 @@ deliveries = Counter(
 pushes_in_flight = Gauge(
     "holdfast_gateway_bridge_pushes_in_flight", "Messages on their way to HTTP addresses."
 )
+pushes_waiting = Gauge(
+    "holdfast_gateway_bridge_pushes_waiting",
+    "Messages that wait because their HTTP address has as many under way as it may have.",
+)
 resonate_requests = Counter(
     "resonate_request_total",
     "Requests that the gateway answered without the store; the store counts the others.",

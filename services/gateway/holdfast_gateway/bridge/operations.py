@@ -17,6 +17,7 @@ from holdfast_gateway.bridge.outcomes import CONFLICT, OK, UNAVAILABLE, Result, 
 from holdfast_gateway.bridge.records import Json, promise_json, task_json
 from holdfast_gateway.bridge.schedules import Schedules, refused
 from holdfast_gateway.bridge.sleeps import as_sleep
+from holdfast_gateway.bridge.traces import as_traced
 
 Data = Mapping[str, Any]
 
@@ -70,6 +71,7 @@ class Operations:
         request = read(data)
         if self._sleeps_have_targets:
             request = as_sleep(request)
+        request = as_traced(request)
         if prefix and isinstance(request, TaskHeartbeat):
             # It may name no task, and mean all of the process: of those, the token's.
             request = replace(request, prefix=prefix)

@@ -16,6 +16,10 @@ from holdfast.core.membership import DeliveryMode, Member, TaskOffer, TaskPush
 from holdfast.core.records import Promise
 from holdfast_chassis.logs import get_logger
 from holdfast_gateway.bridge import messages, metrics
+from holdfast_gateway.bridge.sharing import Shares
+
+WAITING_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of messages that clients have not taken, all together: settled promises may be large."""
 
 NAME_CHARACTERS_MAX: Final = 100
 """Of an id, in the pid of its member: enough for a person who looks at the members."""
@@ -71,16 +75,18 @@ class PlaceName:
 class Line:
     """One client's connection: what it has been sent and not yet taken."""
 
-    def __init__(self, place: "_Place", *, buffer: int) -> None:
+    def __init__(self, place: "_Place", *, buffer: int, room: Shares) -> None:
         self.place = place
         self._buffer = buffer
+        self._room = room
+        self._taken_bytes = 0
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._news = asyncio.Event()
         self.is_over = False
 
     def put(self, kind: str, message: bytes) -> bool:
         """Add a message; answer whether there was room for it."""
-        if len(self._waiting) >= self._buffer:
+        if len(self._waiting) >= self._buffer or not self._room.take(self, len(message)):
             return False
         self._waiting.append((kind, message))
         self._news.set()
@@ -100,6 +106,7 @@ class Line:
         """Take everything that waits; tell `sent` when it has left."""
         taken = list(self._waiting)
         self._waiting.clear()
+        self._taken_bytes += sum(len(message) for _, message in taken)
         return taken
 
     def sent(self, kinds: list[str]) -> None:
@@ -111,6 +118,9 @@ class Line:
         self._gone(kinds, metrics.DROPPED)
 
     def _gone(self, kinds: list[str], status: str) -> None:
+        if self._taken_bytes:
+            self._room.give(self, self._taken_bytes)
+            self._taken_bytes = 0
         for kind in kinds:
             metrics.delivered(kind, status)
         self.place.give_back(kinds.count(messages.EXECUTE))
@@ -193,6 +203,7 @@ class Polls:
         self._server_url = server_url
         self._most = most
         self._buffer = buffer
+        self._room = Shares(WAITING_BYTES_MAX)
         self._places: dict[PlaceName, _Place] = {}
         self._leaving: set[asyncio.Task[None]] = set()
         self._count = 0
@@ -216,7 +227,7 @@ class Polls:
         return self._line_up(place)
 
     def _line_up(self, place: _Place) -> Line:
-        line = Line(place, buffer=self._buffer)
+        line = Line(place, buffer=self._buffer, room=self._room)
         place.lines.append(line)
         self._count += 1
         metrics.poll_connections.set(self._count)

@@ -1,7 +1,6 @@
 """Posting a message to an HTTP address: bounded in time, no redirect, no forbidden host."""
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any, Final, Self
 
 import httpcore
 
+from holdfast_gateway.bridge.lookups import Lookups
 from holdfast_gateway.bridge.pushing import Refused
 from holdfast_gateway.bridge.targets import Rules, flaw_of_target
 
@@ -36,7 +36,13 @@ class HttpPost:
     cookies.
     """
 
-    def __init__(self, limits: PostLimits, *, headers: Iterable[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        limits: PostLimits,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        lookups: Lookups | None = None,
+    ) -> None:
         self._limits = limits
         self._headers = [("content-type", "application/json"), *headers]
         self._pool = httpcore.AsyncConnectionPool(
@@ -44,7 +50,7 @@ class HttpPost:
             max_connections=limits.connections_max,
             max_keepalive_connections=limits.connections_max,
             keepalive_expiry=15.0,
-            network_backend=_Guarded(limits),
+            network_backend=_Guarded(limits, lookups or Lookups()),
         )
 
     async def __aenter__(self) -> Self:
@@ -98,8 +104,9 @@ class _Guarded(httpcore.AsyncNetworkBackend):
     A name that is looked up once to be judged, and again to connect, could lead elsewhere.
     """
 
-    def __init__(self, limits: PostLimits) -> None:
+    def __init__(self, limits: PostLimits, lookups: Lookups) -> None:
         self._limits = limits
+        self._lookups = lookups
         self._backend = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -112,9 +119,11 @@ class _Guarded(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
-                addresses = await _addresses_of(host, port)
+                addresses = await self._lookups(host)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout(f"{host} was not found in time") from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"{host} was not found: {error}") from error
         flaw = flaw_of_target(host, addresses, allow=self._limits.allow, deny=self._limits.deny)
         if flaw is not None:
             raise httpcore.ConnectError(flaw)
@@ -130,11 +139,3 @@ class _Guarded(httpcore.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-async def _addresses_of(host: str, port: int) -> list[str]:
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(f"{host} was not found: {error}") from error
-    return list(dict.fromkeys(str(each[4][0]).partition("%")[0] for each in found))

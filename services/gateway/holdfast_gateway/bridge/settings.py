@@ -11,6 +11,7 @@ BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 POLLS_MAX: Final = 1_000
 POLL_BUFFER: Final = 100
 PUSHES_MAX: Final = 256
+EVERYWHERE: Final = "0.0.0.0/0,::/0"
 _METADATA: Final = parse_rules(
     "169.254.0.0/16,fe80::/10,fd00:ec2::254/128,fd20:ce::254/128,100.100.100.200/32"
 )
@@ -70,7 +71,7 @@ class BridgeSettings(ProcessSettings):
     bridge_push_allow: Rules = setting(
         Rules(),
         doc="Hosts that messages may be sent to: names, *.names and networks, with commas between;"
-        " none: all.",
+        " none: all. With a token it must be set.",
         parse=parse_rules,
     )
     bridge_push_deny: Rules = setting(
@@ -81,7 +82,8 @@ class BridgeSettings(ProcessSettings):
     )
     bridge_pushes_max: int = setting(
         PUSHES_MAX,
-        doc="Messages that are on their way to HTTP addresses at the same time.",
+        doc="Messages that are on their way to HTTP addresses at the same time; to one host at most"
+        " as many as are then left for others.",
         parse=integer(1, 100_000),
     )
     bridge_push_connect_seconds: float = setting(
@@ -96,9 +98,19 @@ class BridgeSettings(ProcessSettings):
     )
     bridge_push_token: str = setting(
         "",
-        doc="A bearer token that is sent to HTTP addresses with each message; empty: none.",
+        doc="A bearer token that is sent with each message to the hosts that are allowed; it needs"
+        " the list of those. Empty: none.",
         secret=True,
     )
     bridge_push_header: str = setting(
         "Authorization", doc="The header in which that token is sent."
     )
+
+    def check_push(self) -> None:
+        """Raise ValueError where a token would go to whatever host somebody names."""
+        if self.bridge_push and self.bridge_push_token and not self.bridge_push_allow:
+            msg = (
+                "bridge_push_token needs bridge_push_allow, the hosts that may have it: whoever may"
+                f" create a promise names where it is sent ({EVERYWHERE} allows every host)"
+            )
+            raise ValueError(msg)

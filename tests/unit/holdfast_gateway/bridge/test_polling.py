@@ -4,9 +4,11 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.core.membership import Member, TaskOffer
-from holdfast.core.records import Promise, PromiseState
+from holdfast.core.records import Promise, PromiseState, Value
+from holdfast_gateway.bridge import polling
 from holdfast_gateway.bridge.polling import PlaceName, Polls
 
 HERE = PlaceName(group="g", id="p")
@@ -121,3 +123,31 @@ async def test_there_is_room_for_so_many_and_none_at_the_end(polls: Polls) -> No
     assert all(line.is_over for line in lines[1:])
     for line in lines[1:]:
         polls.leave(HERE, line)  # streams end after the place has been closed
+
+
+async def test_clients_that_read_nothing_keep_so_many_bytes_and_leave_some_to_others(
+    stores: list[Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A promise may have a megabyte, and costs no credit."""
+    large = replace(SETTLED, value=Value(data=b"x" * 1_000))
+    monkeypatch.setattr(polling, "WAITING_BYTES_MAX", 10_000)
+
+    def open_store() -> Store:
+        stores.append(Store())
+        return stores[-1]
+
+    polls = Polls(open_store, server_url=str, most=3, buffer=100)
+    deaf, other = [await polls.join(PlaceName(group="g", id=each)) for each in "ab"]
+
+    for _ in range(100):
+        stores[0].receiver.on_settled(large)
+    stores[1].receiver.on_settled(large)
+
+    assert len(other.take()) == 1
+    kept = deaf.take()
+    assert 0 < sum(len(message) for _, message in kept) <= 10_000 / 2 + 2_000
+    stores[0].receiver.on_settled(large)
+    assert deaf.take() == [], "it has read nothing yet"
+    deaf.sent([kind for kind, _ in kept])
+    stores[0].receiver.on_settled(large)
+    assert len(deaf.take()) == 1
