@@ -91,7 +91,7 @@ def test_the_notes_know_where_the_examples_are_mounted(helm: Helm, tmp_path: Pat
         *("--set", "gateway.service.type=LoadBalancer", "--set", "networkPolicy.enabled=false"),
     )
 
-    assert "curl -s http://127.0.0.1:8000/apps/orders/orders/ord-1/status" in said
+    assert "curl -s http://127.0.0.1:8000/apps/orders/orders/ord-k8s-1/status" in said
     assert "Nobody is asked for a token" in said
     assert "can be reached from outside: do it, or let something in front of it ask" in said
     assert "Network policies are off" in said

@@ -61,6 +61,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"tls": {"store": {"clientCertificates": True}}},
         "tls.store.clientCertificates needs tls.store.existingSecret",
     ),
+    "certificates of the gateway's clients without TLS": (
+        {"tls": {"gateway": {"clientCertificates": True}}},
+        "tls.gateway.clientCertificates needs tls.gateway.existingSecret",
+    ),
     "certificates that clients do not have": (
         {"tls": {"store": {"clientCertificates": True, "existingSecret": "tls"}}},
         "its clients have none: set tls.clients.existingSecret to a Secret with tls.crt, tls.key",

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.chart.charts import CHART, Helm, Pod, env_of
+from tests.chart.charts import CHART, Helm, Manifests, Pod, env_of
 from tests.chart.test_lint import notes_of
+from tests.chart.test_network import METRICS, may, place
 from tests.chart.test_settings import SERVING, settings_of
 
 PARTS = ("store", "gateway", "operator", "workers", "db", "payments")
@@ -74,6 +75,7 @@ def test_processes_are_told_where_the_files_are(helm: Helm) -> None:
         assert each.tls_cert == "/etc/holdfast/tls/tls.crt"
         assert each.tls_key == "/etc/holdfast/tls/tls.key"
     assert store.tls_client_ca == "/etc/holdfast/tls/ca.crt"
+    assert gateway.tls_client_ca is None
     assert store.auth_scaler_open
     assert gateway.auth_apps
     for part in PARTS[1:]:
@@ -109,10 +111,52 @@ def test_probes_ask_what_answers_them_where_connections_are_encrypted(helm: Helm
     }
 
 
-def test_helm_test_asks_over_https_where_the_gateway_is_encrypted(helm: Helm) -> None:
-    pods = {pod.owner: pod for pod in helm.render("security").pods()}
+def asked_by_the_tests(rendered: Manifests) -> dict[str, str]:
+    """Return what each pod of `helm test` asks."""
+    return {
+        pod.owner.partition("/")[2]: env_of(pod.main)["GATEWAY_URL"]
+        for pod in rendered.pods()
+        if pod.owner.startswith("Pod/test-")
+    }
 
-    assert env_of(pods["Pod/test-ready"].main)["GATEWAY_URL"] == "https://rel-holdfast-gateway:8000"
+
+def test_helm_test_asks_over_https_where_the_gateway_is_encrypted(helm: Helm) -> None:
+    values = {"tls": {"gateway": {"existingSecret": "gateway-tls"}}}
+
+    asked = asked_by_the_tests(helm.render("default", values))
+
+    assert asked.keys() == {"test-ready", "test-order", "test-job"}
+    assert set(asked.values()) == {"https://rel-holdfast-gateway:8000"}
+
+
+@pytest.mark.parametrize(
+    ("apps", "asked"), [(False, {"test-ready", "test-order"}), (True, {"test-ready"})]
+)
+def test_helm_test_asks_nothing_that_needs_a_token(
+    helm: Helm, asked: set[str], *, apps: bool
+) -> None:
+    assert asked_by_the_tests(helm.render("security", {"auth": {"apps": apps}})).keys() == asked
+
+
+@pytest.mark.parametrize(
+    ("service", "host"), [("ClusterIP", "gateway"), ("NodePort", "gateway-metrics")]
+)
+def test_who_has_no_certificate_asks_the_gateways_metrics_port(
+    helm: Helm, service: str, host: str
+) -> None:
+    """Neither the kubelet nor the pods of `helm test` have one that its clients must show."""
+    values = {
+        "tls": {"gateway": {"clientCertificates": True}},
+        "gateway": {"service": {"type": service}},
+    }
+    rendered = helm.render("security", values)
+    gateway, test = place(rendered, "Deployment/gateway"), place(rendered, "Pod/test-ready")
+    pod = serving(helm, "security", values)["gateway"]
+
+    assert asked_by_the_tests(rendered) == {"test-ready": f"http://rel-holdfast-{host}:9090"}
+    assert may(rendered, test, gateway, METRICS)
+    assert pod.main["readinessProbe"]["httpGet"] == {"path": "/ready", "port": "metrics"}
+    assert settings_of(pod).tls_client_ca == "/etc/holdfast/tls/ca.crt"
 
 
 @pytest.mark.parametrize("case", ["default", "security"])

@@ -106,6 +106,9 @@ replaced in a Secret is seen without a new pod. Nothing is mounted that is not a
 {{- if and $tls.store.clientCertificates (not $tls.clients.existingSecret) -}}
 {{- fail "tls.store.clientCertificates makes the store ask for certificates, and its clients have none: set tls.clients.existingSecret to a Secret with tls.crt, tls.key and ca.crt." -}}
 {{- end -}}
+{{- if and $tls.gateway.clientCertificates (not $tls.gateway.existingSecret) -}}
+{{- fail "tls.gateway.clientCertificates needs tls.gateway.existingSecret: clients show certificates over TLS only." -}}
+{{- end -}}
 {{- include "holdfast.refuseNoToken" (dict "root" . "config" .Values.gateway "where" "gateway") -}}
 {{- if .Values.operator.enabled -}}
 {{- include "holdfast.refuseNoToken" (dict "root" . "config" .Values.operator "where" "operator") -}}

@@ -27,6 +27,7 @@ HOLDFAST_GATEWAY_AUTH_AUDIENCE: use auth.audience
 HOLDFAST_GATEWAY_AUTH_APPS: use auth.apps
 HOLDFAST_GATEWAY_TLS_CERT: use tls.gateway.existingSecret
 HOLDFAST_GATEWAY_TLS_KEY: use tls.gateway.existingSecret
+HOLDFAST_GATEWAY_TLS_CLIENT_CA: use tls.gateway.clientCertificates
 HOLDFAST_GATEWAY_STORE_TOKEN_FILE: use auth.token.existingSecret, or the one of this part
 HOLDFAST_GATEWAY_STORE_TLS_CA: use tls.clients.existingSecret
 HOLDFAST_GATEWAY_STORE_TLS_CERT: use tls.clients.existingSecret

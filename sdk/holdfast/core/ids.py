@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal
 from urllib.parse import unquote
 
 from holdfast.core import limits
@@ -11,6 +11,14 @@ from holdfast.core import limits
 def bytes_of(text: str) -> int:
     """Count the bytes of a text as UTF-8; raise `UnicodeEncodeError` for a lone surrogate."""
     return len(text) if text.isascii() else len(text.encode())
+
+
+_BEHIND_IDS: Final = "\U0010ffff" * (limits.ID_BYTES_MAX // 4 + 1)
+
+
+def end_of(prefix: str) -> str:
+    """Make what sorts, by bytes, behind every id with a prefix and before all other ones."""
+    return prefix + _BEHIND_IDS
 
 
 def flaw_of_text(text: str, *, field: str) -> str | None:

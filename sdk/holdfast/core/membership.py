@@ -36,6 +36,8 @@ class Member:
     """Last part of its addresses, where that is not the pid; the first who has it receives."""
     prefix: str = ""
     """What it is sent is about ids that begin with this; empty for all."""
+    owner: str = ""
+    """The subject of its token, where tokens are asked for: never told, and never asked for."""
     held: frozenset[tuple[str, int]] | None = None
     """Leases that it knows of, as id and version. Given, every other lease of this instance is
     given back: the push of its task was lost with the connection that carried it."""

@@ -6,10 +6,10 @@ exactly once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias, TypeVar
 
-from holdfast.core.ids import bytes_of
+from holdfast.core.ids import bytes_of, end_of
 from holdfast.core.limits import (
     SCHEDULE_SEARCH_LIMIT_DEFAULT,
     SEARCH_LIMIT_DEFAULT,
@@ -21,47 +21,57 @@ from holdfast.core.requests import Refusal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseSearch:
+class _Listing:
+    """Which ids any listing may have, all of them compared in the byte order of UTF-8."""
+
+    cursor: str = ""
+    """Position after which to go on: any text."""
+    id_prefix: str = ""
+    """What ids must begin with."""
+
+    @property
+    def behind(self) -> str:
+        """The position as a database takes it."""
+        return self.cursor.partition("\0")[0]  # no id has a NUL: the same ones lie behind it
+
+    @property
+    def first(self) -> str:
+        """The least id that there may be behind the position and with the prefix."""
+        return max(self.id_prefix, f"{self.behind}\1" if self.behind else "")
+
+    @property
+    def end(self) -> str:
+        """What every id with the prefix lies before."""
+        return end_of(self.id_prefix)
+
+    def is_about(self, id_: str) -> bool:
+        """Whether an id lies behind the position and has the prefix."""
+        return id_ > self.behind and id_.startswith(self.id_prefix)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseSearch(_Listing):
     """Filters of a listing of promises; all given ones must match, as the records read now."""
 
     state: PromiseState | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     limit: int = SEARCH_LIMIT_DEFAULT
-    cursor: str = ""
-    """Position after which to go on: any text, compared in the byte order of UTF-8."""
-
-    @property
-    def behind(self) -> str:
-        """The position as a database takes it."""
-        return _without_nul(self.cursor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSearch:
+class TaskSearch(_Listing):
     """Filters of a listing of tasks; the state is that of the view, not the stored one."""
 
     state: TaskState | None = None
     limit: int = SEARCH_LIMIT_DEFAULT
-    cursor: str = ""
-
-    @property
-    def behind(self) -> str:
-        """The position as a database takes it."""
-        return _without_nul(self.cursor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleSearch:
+class ScheduleSearch(_Listing):
     """Filters of a listing of schedules; the tags are those of their promises."""
 
     tags: Mapping[str, str] = field(default_factory=dict)
     limit: int = SCHEDULE_SEARCH_LIMIT_DEFAULT
-    cursor: str = ""
-
-    @property
-    def behind(self) -> str:
-        """The position as a database takes it."""
-        return _without_nul(self.cursor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +100,14 @@ class SchedulePage:
 
 
 Search: TypeAlias = PromiseSearch | TaskSearch | ScheduleSearch
+_S = TypeVar("_S", bound=Search)
+
+
+def search_within(search: _S, prefix: str) -> _S | None:
+    """Narrow a listing to ids that begin with a prefix; `None` for one of others only."""
+    if search.id_prefix.startswith(prefix):
+        return search
+    return replace(search, id_prefix=prefix) if prefix.startswith(search.id_prefix) else None
 
 
 def flaw_of_search(search: Search) -> Refusal | None:
@@ -101,23 +119,21 @@ def flaw_of_search(search: Search) -> Refusal | None:
     if len(tags) > TAGS_MAX:
         message = f"tags must be at most {TAGS_MAX}, they are {len(tags)}"
         return Refusal(status=400, code="too_many_tags", message=message)
-    flaw = _flaw_of(search.cursor, tags)
+    flaw = _flaw_of(search, tags)
     return None if flaw is None else Refusal(status=400, code="invalid_text", message=flaw)
 
 
-def _flaw_of(cursor: str, tags: Mapping[str, str]) -> str | None:
+def _flaw_of(search: Search, tags: Mapping[str, str]) -> str | None:
     joined = "".join((*tags, *tags.values()))
-    for text, name in ((cursor, "cursor"), (joined, "tags")):
+    texts = {"cursor": search.cursor, "id_prefix": search.id_prefix, "tags": joined}
+    for name, text in texts.items():
         try:
             bytes_of(text)
         except UnicodeEncodeError:
             return f"{name} must be valid Unicode: it contains a lone surrogate"
-    return "tags must not contain NUL" if "\0" in joined else None
-
-
-def _without_nul(cursor: str) -> str:
-    """Cut a position at its first NUL: no id has one, so that the same ids lie behind it."""
-    return cursor.partition("\0")[0]
+        if "\0" in text and name != "cursor":
+            return f"{name} must not contain NUL"
+    return None
 
 
 def promise_shown(search: PromiseSearch, promise: Promise, now_ms: int) -> Promise | None:

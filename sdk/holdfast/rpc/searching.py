@@ -51,20 +51,24 @@ def search_message(search: PromiseSearch) -> promises_pb2.PromisesSearchRequest:
         tags=search.tags,
         limit=search.limit,
         cursor=search.cursor,
+        id_prefix=search.id_prefix,
     )
 
 
 def task_search_message(search: TaskSearch) -> tasks_pb2.TasksSearchRequest:
     """Write what a listing of tasks asks for."""
     return tasks_pb2.TasksSearchRequest(
-        state=_TASK_STATES[search.state], limit=search.limit, cursor=search.cursor
+        state=_TASK_STATES[search.state],
+        limit=search.limit,
+        cursor=search.cursor,
+        id_prefix=search.id_prefix,
     )
 
 
 def schedule_search_message(search: ScheduleSearch) -> schedules_pb2.SchedulesSearchRequest:
     """Write what a listing of schedules asks for."""
     return schedules_pb2.SchedulesSearchRequest(
-        tags=search.tags, limit=search.limit, cursor=search.cursor
+        tags=search.tags, limit=search.limit, cursor=search.cursor, id_prefix=search.id_prefix
     )
 
 

@@ -46,6 +46,8 @@ class Grant:
     is_admin: bool
     expires_at_s: float
     """Seconds since the epoch, from which on the token counts no longer."""
+    subject: str = ""
+    """Whose token it is; empty where it does not say so."""
 
     def covers(self, name: str) -> bool:
         """Whether the bearer may name this."""
@@ -67,13 +69,25 @@ class Grant:
 
 def grant_of(claims: Mapping[str, object]) -> Grant:
     """Read the claims of a verified token; `exp` is there, as verification demands it."""
-    role, prefix, expires_at = claims.get("role"), claims.get("prefix"), claims["exp"]
+    role, expires_at = claims.get("role"), claims["exp"]
     assert isinstance(expires_at, int | float), "verified before"
     return Grant(
-        prefix=prefix if isinstance(prefix, str) else None,
+        prefix=_text(claims.get("prefix")),
         is_admin=isinstance(role, str) and role.lower() == ADMIN,
         expires_at_s=float(expires_at),
+        subject=_text(claims.get("sub")) or "",
     )
+
+
+def _text(claim: object) -> str | None:
+    """Read a claim that is a text; JSON can also spell what no Unicode text is."""
+    if not isinstance(claim, str):
+        return None
+    try:
+        claim.encode()
+    except UnicodeEncodeError:
+        return None
+    return claim
 
 
 def judge(grant: Grant, names: Iterable[str | None]) -> Denial | None:
@@ -101,12 +115,12 @@ def _not_covered(prefix: str, name: str) -> Denial:
     if not name:
         return _forbidden(
             "prefix_not_empty",
-            f"the token's prefix is {_shortened(prefix)}, and this request is about everything:"
+            f"the token's prefix is {shortened(prefix)}, and this request is about everything:"
             " it needs an empty prefix, or the role `admin`",
         )
     return _forbidden(
         "prefix_mismatch",
-        f"the token's prefix {_shortened(prefix)} does not cover the id {_shortened(name)}:"
+        f"the token's prefix {shortened(prefix)} does not cover the id {shortened(name)}:"
         " use a token that covers every id in the request",
     )
 
@@ -120,6 +134,7 @@ def _forbidden(code: str, message: str) -> Denial:
     return Denial(status=HTTPStatus.FORBIDDEN, code=code, message=message)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
+    """Write a name or a prefix for a message."""
     cut = name[:_NAME_CHARACTERS_MAX]
     return repr(cut if cut == name else f"{cut}…")

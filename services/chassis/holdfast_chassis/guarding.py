@@ -52,11 +52,19 @@ class TlsSettings:
         " while the process runs.",
     )
     tls_key: str | None = setting(None, doc="File with the private key of that certificate.")
+    tls_client_ca: str | None = setting(
+        None,
+        doc="File with certificate authorities in PEM: every client must show a certificate of one"
+        " of them, probes included; unset: none need to.",
+    )
 
     def check_tls(self) -> None:
-        """Raise ValueError where one file is named without the other."""
+        """Raise ValueError where one file is named without the others that it needs."""
         if (self.tls_cert is None) != (self.tls_key is None):
             msg = "tls_cert and tls_key must be set together, or neither of them"
+            raise ValueError(msg)
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            msg = "tls_client_ca needs tls_cert and tls_key: clients are told apart by TLS only"
             raise ValueError(msg)
 
 

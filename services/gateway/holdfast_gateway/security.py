@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from holdfast_chassis.certificates import BadCertificate, CertificateFiles
+from holdfast_chassis.certificates import BadCertificate
 from holdfast_chassis.guarding import open_verifier
 from holdfast_chassis.keys import BadKeys
 from holdfast_chassis.logs import get_logger
@@ -34,19 +34,20 @@ def open_security(settings: GatewaySettings) -> Security:
     if settings.tls_cert is None or settings.tls_key is None:
         return Security(verifier=verifier, encryption=None)
     try:
-        files = CertificateFiles(settings.tls_cert, settings.tls_key)
+        encryption = Encryption(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     except BadCertificate as error:
         raise Unusable(f"The files of HOLDFAST_GATEWAY_TLS_* are not usable: {error}") from error
-    encryption = Encryption(files=files, cert=settings.tls_cert, key=settings.tls_key)
     return Security(verifier=verifier, encryption=encryption)
 
 
 def say_what_is_open(settings: GatewaySettings) -> None:
     """Warn once of a door that anybody may use; outside of development it must be guarded."""
-    if settings.auth_keys is None and not settings.webhook_secrets:
+    if settings.auth_keys is None:
+        # Beside signed webhooks there is no /v1, and the bridge all the same.
+        door = "its bridge" if settings.webhook_secrets else "this gateway"
         log.warning(
             "authentication_off",
-            reason="anybody who reaches this gateway may read and settle every promise:"
+            reason=f"anybody who reaches {door} may read and settle every promise:"
             " set HOLDFAST_GATEWAY_AUTH_KEYS",
         )
     if settings.auth_keys is not None and not settings.verifies_signatures:

@@ -11,9 +11,11 @@ from litestar.types import ASGIApp
 
 from holdfast_chassis.lifecycle import StartFailed
 from holdfast_chassis.listen import Address
+from holdfast_gateway import metrics
 from holdfast_gateway.connections import Connection
 from holdfast_gateway.encryption import Encryption
-from holdfast_gateway.settings import BODY_SECONDS
+from holdfast_gateway.listening import Door
+from holdfast_gateway.settings import BODY_SECONDS, CONNECTIONS_MAX
 
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 2_048
@@ -34,18 +36,21 @@ async def serving(
     stop_seconds: float,
     body_seconds: float = BODY_SECONDS,
     encryption: Encryption | None = None,
+    name: str = metrics.REST,
+    connections_max: int = CONNECTIONS_MAX,
 ) -> AsyncIterator[Address]:
     """Serve inside the block; yield the address with the port that the system chose.
 
     At the end no connection is accepted any more, running requests have `stop_seconds` to finish,
-    and then they are cut. Raises StartFailed when the address cannot be had.
+    and then they are cut. Raises StartFailed when the address cannot be had. Metrics tell
+    ports apart by `name`; connections beyond so many are refused.
     """
     listener = _listen(listen)
     host, port = listener.getsockname()[:2]
     config = uvicorn.Config(
         app,
         lifespan="off",
-        http=functools.partial(Connection, body_seconds=body_seconds),  # type: ignore[arg-type] # called
+        http=Connection,
         ws="none",
         access_log=False,
         log_config=None,
@@ -53,22 +58,19 @@ async def serving(
         proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(stop_seconds)),
-        ssl_certfile=None if encryption is None else encryption.cert,
-        ssl_keyfile=None if encryption is None else encryption.key,
     )
     config.load()
+    config.ssl = None if encryption is None else encryption.context
     server = _Server(config)
     # Not a TaskGroup: it would wrap what the block raises, and StartFailed must arrive as it is.
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    renewing = None
-    if encryption is not None and config.ssl is not None:
-        renewing = asyncio.create_task(encryption.keep_current(config.ssl))
+    task = asyncio.create_task(server.serve(sockets=[]))
+    make = functools.partial(Connection, config, server.server_state, {}, body_seconds=body_seconds)
+    door = Door(listener, make, name=name, most=connections_max, context=config.ssl)
+    door.open()
     try:
         yield Address(host, port)
     finally:
-        if renewing is not None:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+        await door.close()
         server.should_exit = True
         await task
 

@@ -99,22 +99,39 @@ class Deliveries:
             turn = [*self._wanted][:ADDRESSES_MAX]
             for address in turn:
                 del self._wanted[address]
-            seated = [a for a in turn if self._members.seat_at(a) is not None]
+            seated = self._seated(turn)
+            reached = {address for addresses in seated.values() for address in addresses}
             try:
                 if not turn:
                     await self._list()
-                found = await self._storage.take_unblocks(
-                    seated, limit=MESSAGES_MAX, bytes_max=BYTES_MAX
-                )
+                found = [await self._pass_on(*each) for each in seated.items()]
             except StorageError as error:
                 log.warning("unblocks_not_taken", error=str(error))
-                self._wanted.update(dict.fromkeys(seated))
+                self._wanted.update(dict.fromkeys(reached))
                 self._is_resting = True
                 self._later(RETRY_PAUSE_S, self._end_rest)
                 return
-            if found:
-                self._wanted.update(dict.fromkeys(seated))
-            self._send(found)
+            if any(found):
+                self._wanted.update(dict.fromkeys(reached))
+
+    def _seated(self, addresses: Iterable[str]) -> dict[str, list[str]]:
+        """Sort addresses by what ids begin with of which their members may be told.
+
+        What nobody here may have is left where it is, for whoever comes.
+        """
+        seated: dict[str, list[str]] = {}
+        for address in addresses:
+            for prefix in self._members.prefixes_at(address):
+                seated.setdefault(prefix, []).append(address)
+        return seated
+
+    async def _pass_on(self, prefix: str, addresses: list[str]) -> bool:
+        """Take what waits, and send it at once; answer whether there was any."""
+        found = await self._storage.take_unblocks(
+            addresses, limit=MESSAGES_MAX, bytes_max=BYTES_MAX, prefix=prefix
+        )
+        self._send(found)
+        return bool(found)
 
     async def _list(self) -> None:
         """Find more addresses of those that are not known by name."""

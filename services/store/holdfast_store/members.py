@@ -178,6 +178,10 @@ class Members:
                 # Whoever may not touch what a process works on must not send it away either.
                 message = "hello.pid is the pid of a member that may have other ids than this one"
                 raise BadMember("pid_taken", message)
+            # The same start of a process may have another token by now; only it knows its instance.
+            if before.member.owner != member.owner and before.member.instance != member.instance:
+                message = "hello.pid is the pid of a member whose token is of another subject"
+                raise BadMember("pid_taken", message)
             self.leave(before)
             before.inbox.replaced()
         seat = Seat(member, inbox, connected_at_ms=now_ms)
@@ -337,6 +341,16 @@ class Members:
             return next(fitting, None)
         relays = list(fitting)  # few, and each sends on only so much at once
         return choice(relays) if relays else None  # noqa: S311 - spreads load
+
+    def prefixes_at(self, address: str) -> frozenset[str]:
+        """Tell what ids begin with of which a message to an address reaches somebody now."""
+        seat = self.seat_at(address)
+        if seat is None:
+            return frozenset()
+        if not seat.member.prefix:  # may have anything: no need to look at all of a group
+            return frozenset({""})
+        prefixes = frozenset(s.member.prefix for s in self._candidates(parse_address(address)))
+        return frozenset({""}) if "" in prefixes else prefixes
 
     def addresses(self) -> list[str]:
         """Every address at which any member may be waited for by name."""

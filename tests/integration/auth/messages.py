@@ -30,7 +30,9 @@ FILES: Final = (
 IDS: Final = frozenset({"id", "awaited", "awaiter", "promise_id"})
 """Text fields of requests that name a promise, a task or a schedule."""
 
-OTHERS: Final = frozenset({"pid", "id_prefix", "address", "cron", "time_zone", "reason"})
+OTHERS: Final = frozenset(
+    {"pid", "id_prefix", "cursor", "address", "cron", "time_zone", "reason"},
+)
 """Text fields of requests that name something else, for which no token is needed."""
 
 Path = tuple[str | int, ...]

@@ -212,37 +212,105 @@ async def test_all_services_meet_over_tls_with_tokens(
     assert named.json()["state"] == "resolved"
 
 
-async def test_a_gateway_shows_a_new_certificate_soon(
-    start: Start, gateway_files: tuple[Authority, Files]
-) -> None:
-    authority, files = gateway_files
-    gateway = start(
+def gateway_with(start: Start, files: Files, **settings: str) -> Process:
+    """Start a gateway that is encrypted, and has no store to ask."""
+    return start(
         "gateway",
         LISTEN=PORT_0,
         BRIDGE_LISTEN=PORT_0,
         STORE_URL="grpc://127.0.0.1:9",
         TLS_CERT=str(files.cert),
         TLS_KEY=str(files.key),
+        **settings,
     )
+
+
+async def addresses_of(gateway: Process) -> tuple[str, str]:
+    """Wait for a gateway; answer where REST and the bridge are."""
     started = await gateway.logged("gateway_started")
+    return started["address"], started["bridge_address"]
+
+
+async def test_a_gateway_shows_a_new_certificate_to_the_next_client(
+    start: Start, gateway_files: tuple[Authority, Files]
+) -> None:
+    authority, files = gateway_files
+    addresses = await addresses_of(gateway_with(start, files))
     old = der_of(files)
 
-    first = [
-        await asyncio.to_thread(shown_by, started[each], verify=authority)
-        for each in ("address", "bridge_address")
-    ]
+    first = [await asyncio.to_thread(shown_by, each, verify=authority) for each in addresses]
     authority.issue("server")
-    await gateway.logged("certificate_replaced")
-    async with asyncio.timeout(20):
-        for each in ("address", "bridge_address"):
-            await _shows(started[each], authority, files)
+    second = [await asyncio.to_thread(shown_by, each, verify=authority) for each in addresses]
 
     assert first == [old, old]
+    assert second == [der_of(files)] * 2 != first
 
 
-async def _shows(address: str, authority: Authority, files: Files) -> None:
-    """Return when the files' certificate is shown there."""
-    while True:
-        if await asyncio.to_thread(shown_by, address, verify=authority) == der_of(files):
-            return
-        await asyncio.sleep(0.1)
+def client_context(authority: Authority, client: Files | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(authority.path))
+    if client is not None:
+        context.load_cert_chain(client.cert, client.key)
+    return context
+
+
+def session_with(
+    address: str, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSession | None:
+    """Ask over a connection of its own whether somebody is there; `None` if it was refused."""
+    host, _, port = address.rpartition(":")
+    try:
+        with (
+            socket.create_connection((host, int(port)), timeout=10) as plain,
+            # By its address, for which a client names no server.
+            context.wrap_socket(plain, server_hostname=host, session=session) as secured,
+        ):
+            # What a server refuses behind its handshake, a client learns when it reads.
+            secured.sendall(b"GET /health HTTP/1.1\r\nhost: gateway\r\n\r\n")
+            return secured.session if secured.recv(64).startswith(b"HTTP/1.1 200 ") else None
+    except (ssl.SSLError, ConnectionError):
+        return None
+
+
+async def test_clients_of_a_gateway_show_certificates_where_it_asks_for_them(
+    start: Start, tmp_path: Path
+) -> None:
+    """All but probes, which have a port of their own."""
+    ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
+    server, client, stranger = ours.issue("server"), ours.issue("client"), theirs.issue("stranger")
+    gateway = gateway_with(start, server, TLS_CLIENT_CA=str(ours.path))
+    addresses = await addresses_of(gateway)
+    metrics = (await gateway.logged("metrics_listening"))["address"]
+    old_fashioned = client_context(ours, client)
+    old_fashioned.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    accepted = client_context(ours, client)
+    for address in addresses:
+        assert await asyncio.to_thread(session_with, address, accepted) is not None
+        for refused in (client_context(ours), client_context(ours, stranger), old_fashioned):
+            assert await asyncio.to_thread(session_with, address, refused) is None
+    async with httpx.AsyncClient(base_url=f"http://{metrics}") as http:
+        assert (await http.get("/health")).status_code == 200
+        assert (await http.get("/ready")).status_code == 503, "there is no store"
+
+
+async def test_authorities_of_a_gateways_clients_are_replaced_too(
+    start: Start, tmp_path: Path
+) -> None:
+    """Whoever is of the old one is refused from then on, also with a session from before."""
+    old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+    server = old.issue("server")
+    before, after = (client_context(old, each.issue("client")) for each in (old, new))
+    trusted = tmp_path / "trusted.pem"
+    trusted.write_bytes(old.path.read_bytes())
+    gateway = gateway_with(start, server, TLS_CLIENT_CA=str(trusted))
+
+    for address in await addresses_of(gateway):
+        replace(trusted, old.path.read_bytes())
+        session = await asyncio.to_thread(session_with, address, before)
+        assert session is not None
+        assert await asyncio.to_thread(session_with, address, after) is None
+        for content in (new.path.read_bytes(), b"broken, and not used"):
+            replace(trusted, content)
+            assert await asyncio.to_thread(session_with, address, before, session) is None
+            assert await asyncio.to_thread(session_with, address, after) is not None
+    assert (await gateway.logged("certificate_unusable"))["level"] == "warning"

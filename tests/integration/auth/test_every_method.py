@@ -12,12 +12,13 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
+from holdfast.core.requests import PromiseCreate, ScheduleCreate
 from holdfast.v1 import workers_pb2 as pb
 from holdfast_chassis.keys import read_keys
 from holdfast_chassis.tokens import Expectations, Verifier
 from holdfast_store.rpc.guard import RULES, Guard, Rule
 from tests.integration.auth.messages import methods, operations, shapes_of
-from tests.integration.rpc.support import RawStream, Served, reason_of, serve
+from tests.integration.rpc.support import FAR_MS, RawStream, Served, reason_of, serve
 from tests.issuing import ed25519_issuer
 
 ISSUER = ed25519_issuer()
@@ -29,6 +30,7 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 UNKNOWN = grpc.StatusCode.UNAUTHENTICATED
 
 OURS = ISSUER.token(prefix="a/")
+TARGETED = {"resonate:target": "poll://any@nobody"}
 EMPTY = ISSUER.token(prefix="")
 ADMIN = ISSUER.token(role="Admin")
 
@@ -132,7 +134,9 @@ async def test_what_is_about_everything_needs_a_token_for_everything(
         assert refused == ("/Debug" in path), token
 
 
-@pytest.mark.parametrize("path", [path for path in NAMED if not path.endswith("/Connect")])
+@pytest.mark.parametrize(
+    "path", [path for path in NAMED if not path.endswith(("/Connect", "/Search"))]
+)
 async def test_every_id_in_a_request_must_be_covered(served: Served, path: str) -> None:
     method = METHODS[path]
     shapes = shapes_of(method.input_type)
@@ -148,6 +152,60 @@ async def test_every_id_in_a_request_must_be_covered(served: Served, path: str) 
         foreign = shape.naming("b/1")
         for token in (EMPTY, ADMIN):
             assert await call(served, path, method, foreign, token) not in (DENIED, UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("token", "id_prefix", "shown"),
+    [
+        (OURS, "", ["a/1", "a/2"]),
+        (OURS, "a", ["a/1", "a/2"]),
+        (OURS, "a/2", ["a/2"]),
+        (OURS, "b/", None),
+        (EMPTY, "", ["a/1", "a/2", "b/1"]),
+        (ADMIN, "b", ["b/1"]),
+    ],
+)
+async def test_a_listing_has_what_the_token_covers(
+    served: Served, token: str, id_prefix: str, shown: list[str] | None
+) -> None:
+    """Each page has one: those that the token does not cover take no place on any."""
+    for each in ("a/1", "b/1", "a/2"):
+        template = {"promise_id": each, "promise_timeout_ms": 1, "promise_tags": TARGETED}
+        await served.engine.apply(
+            ScheduleCreate(id=each, cron="0 0 1 1 *", **template),  # type: ignore[arg-type]
+            PromiseCreate(id=each, timeout_at_ms=FAR_MS, tags=TARGETED),
+        )
+
+    async with served.channel() as channel:
+        for kind in ("promises", "tasks", "schedules"):
+            if shown is not None:
+                assert await listed(channel, kind, token, id_prefix) == shown, kind
+                continue
+            with pytest.raises(grpc.aio.AioRpcError) as denied:
+                await listed(channel, kind, token, id_prefix)
+            assert denied.value.code() is DENIED
+            assert reason_of(denied.value) == "prefix_mismatch"
+
+
+async def listed(channel: grpc.aio.Channel, kind: str, token: str, id_prefix: str) -> list[str]:
+    """Follow the cursors of a listing to its end."""
+    path = f"/holdfast.v1.{kind.title()}/Search"
+    method = METHODS[path]
+    search: Any = channel.unary_unary(
+        path,
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    found: list[str] = []
+    cursor: str | None = None
+    while cursor != "":
+        request: Any = GetMessageClass(method.input_type)
+        asked = request(limit=1, cursor=cursor or "", id_prefix=id_prefix)
+        page = await search(asked, metadata=bearing(token))
+        assert len(getattr(page, kind)) == 1
+        found += [each.id for each in getattr(page, kind)]
+        cursor = page.cursor
+    return found
 
 
 @contextlib.asynccontextmanager

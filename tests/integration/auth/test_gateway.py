@@ -110,10 +110,12 @@ NAMING = [
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/schedules": {"cron": "0 0 1 1 *", "data": 1, "target": "nobody"}
 }
-WHOLE = [
+LISTINGS = [
     ("GET", "/v1/promises"),
     ("GET", "/v1/tasks"),
     ("GET", "/v1/schedules"),
+]
+WHOLE = [
     ("GET", "/v1/groups"),
     ("GET", "/v1/groups/workers"),
     ("GET", "/v1/groups/workers/members"),
@@ -132,7 +134,7 @@ def is_problem(answer: httpx.Response, status: int, challenge: str) -> bool:
 async def test_without_a_valid_token_nothing_below_v1_answers(
     http: httpx.AsyncClient, rest: Rest
 ) -> None:
-    for method, path in [(method, path) for method, path, _ in NAMING] + WHOLE:
+    for method, path in [(method, path) for method, path, _ in NAMING] + LISTINGS + WHOLE:
         where = path.format(id="a%2F1")
         missing = await http.request(method, where)
         expired = await rest(method, where, exp=time.time() - 60)
@@ -178,9 +180,7 @@ async def test_a_token_covers_the_ids_that_a_route_names(
 
 
 @pytest.mark.parametrize(("method", "path"), WHOLE)
-async def test_listings_and_groups_need_a_token_for_everything(
-    rest: Rest, method: str, path: str
-) -> None:
+async def test_groups_need_a_token_for_everything(rest: Rest, method: str, path: str) -> None:
     denied = await rest(method, path, prefix="a/")
     nothing = await rest(method, path)
     allowed = [await rest(method, path, prefix=""), await rest(method, path, role="ADMIN")]
@@ -189,6 +189,37 @@ async def test_listings_and_groups_need_a_token_for_everything(
         assert is_problem(answer, 403, 'Bearer realm="holdfast", error="insufficient_scope"')
         assert answer.json()["code"] == code
     assert [answer.status_code for answer in allowed] == [200, 200]
+
+
+@pytest.mark.parametrize(("method", "path"), LISTINGS)
+async def test_a_listing_has_what_the_token_covers(rest: Rest, method: str, path: str) -> None:
+    """Each page has one: those that the token does not cover take no place on any."""
+    names = ["l/1", "l/2", "l/é/%2F", "m/1"]
+    for name in names:
+        target = {"resonate:target": "poll://any@nobody"}
+        promise = {"id": name, "timeoutMs": 3_600_000, "tags": target}
+        await rest("POST", "/v1/promises", promise, prefix="")
+        await rest("POST", "/v1/schedules", BODIES["/v1/schedules"] | {"id": name}, prefix="")
+
+    async def pages(**claims: str) -> list[str]:
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            query = httpx.QueryParams({"limit": 1, "cursor": cursor})
+            page = (await rest(method, f"{path}?{query}", **claims)).json()
+            (records,) = [value for value in page.values() if isinstance(value, list)]
+            assert len(records) == 1 or "cursor" not in page
+            found += [each["id"] for each in records]
+            cursor = page.get("cursor")
+        return found
+
+    nothing = await rest(method, path)
+
+    assert nothing.json()["code"] == "prefix_missing"
+    assert await pages(prefix="l/") == names[:3]
+    assert await pages(prefix="l/é") == names[2:3]
+    assert await pages(prefix="nowhere/") == []
+    assert await pages(prefix="l/", role="Admin") == await pages(prefix="")
 
 
 async def test_every_route_below_v1_is_asked_for_here(http: httpx.AsyncClient) -> None:
@@ -201,7 +232,7 @@ async def test_every_route_below_v1_is_asked_for_here(http: httpx.AsyncClient) -
         )
         for path, item in document["paths"].items()
         for method, operation in item.items()
-        if operation.get("security") == [{"bearer": []}]
+        if operation.get("security") == [{"bearer": []}] and path.startswith("/v1/")
     }
     below = {
         (method.upper(), path)
@@ -209,7 +240,7 @@ async def test_every_route_below_v1_is_asked_for_here(http: httpx.AsyncClient) -
         for method in item
         if path.startswith("/v1/")
     }
-    named = {(method, path) for method, path, _ in NAMING} | set(WHOLE)
+    named = {(method, path) for method, path, _ in NAMING} | {*LISTINGS, *WHOLE}
 
     assert {path for _, path in found} >= {"/v1/promises", "/v1/promises/{}"}
     assert len(found) == len(below)
@@ -222,6 +253,15 @@ async def test_every_route_below_v1_is_asked_for_here(http: httpx.AsyncClient) -
         )
         for method, path in named
     }
+
+
+async def test_a_gateway_without_keys_says_so_once(start: Start) -> None:
+    gateway = start("gateway", LISTEN=PORT_0, BRIDGE_LISTEN=PORT_0, STORE_URL="grpc://127.0.0.1:9")
+    await gateway.logged("gateway_started")
+
+    (warned,) = [each for each in gateway.events() if each["event"] == "authentication_off"]
+    assert warned["level"] == "warning"
+    assert "HOLDFAST_GATEWAY_AUTH_KEYS" in warned["reason"]
 
 
 async def test_what_was_denied_has_changed_nothing(rest: Rest) -> None:
@@ -255,6 +295,31 @@ async def test_a_cancellation_ends_where_the_token_ends(rest: Rest) -> None:
     assert states == ["rejected_canceled", "rejected_canceled", "pending"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "door"),
+    [
+        ("POST", "/webhooks/anything", {"promiseId": "b/notice", "data": 1}, "b/notice"),
+        ("POST", "/webhooks/approval", {"promiseId": "approve/b", "approved": True}, "approve/b"),
+        ("POST", "/begin?id=b/begun", {"n": 1}, "b/unrelated"),
+        ("GET", "/wait?id=b/waited", None, "b/waited"),
+    ],
+)
+async def test_applications_that_reach_any_id_are_no_way_around_tokens(
+    http: httpx.AsyncClient, rest: Rest, method: str, path: str, body: Any, door: str
+) -> None:
+    await rest("POST", "/v1/promises", PROMISE | {"id": door}, prefix="")
+
+    nameless = await http.request(method, path, json=body)
+    denied = await rest(method, path, body, prefix="a/")
+    before = await rest("GET", f"/v1/promises/-?id={door}", prefix="")
+    allowed = await rest(method, path, body, prefix=door[:2])
+
+    assert is_problem(nameless, 401, 'Bearer realm="holdfast"')
+    assert is_problem(denied, 403, 'Bearer realm="holdfast", error="insufficient_scope"')
+    assert before.json()["state"] == "pending"
+    assert allowed.status_code in (200, 204)
+
+
 async def test_the_applications_and_pages_stay_open(http: httpx.AsyncClient) -> None:
     for path in ("/", "/orders/ord-1/status", "/schema/openapi.json", "/health"):
         answer = await http.get(path)
@@ -285,8 +350,8 @@ async def test_v1_is_served_beside_signed_webhooks_where_tokens_guard_it(
     start: Start, store_url: str, token: Path, keys: Path, issuer: Issuer
 ) -> None:
     secret = {"WEBHOOK_SECRETS": "whsec_" + "c2VjcmV0" * 6}
-    _, guarded = await open_gateway(start, store_url, token, AUTH_KEYS=str(keys), **secret)
-    _, unguarded = await open_gateway(start, store_url, token, **secret)
+    one, guarded = await open_gateway(start, store_url, token, AUTH_KEYS=str(keys), **secret)
+    other, unguarded = await open_gateway(start, store_url, token, **secret)
     bearer = {"authorization": f"Bearer {issuer.token(role='admin')}"}
 
     async with httpx.AsyncClient(timeout=30) as http:
@@ -295,6 +360,9 @@ async def test_v1_is_served_beside_signed_webhooks_where_tokens_guard_it(
         absent = await http.get(f"{unguarded}/v1/promises", headers=bearer)
 
     assert (known.status_code, nameless.status_code, absent.status_code) == (200, 401, 404)
+    assert not [each for each in one.events() if each["event"] == "authentication_off"]
+    (warned,) = [each for each in other.events() if each["event"] == "authentication_off"]
+    assert "anybody who reaches its bridge" in warned["reason"]
 
 
 async def test_a_stream_of_events_ends_with_the_token(
@@ -333,7 +401,9 @@ async def test_a_gateway_whose_own_token_is_refused_answers_503_and_says_so(
 
     assert refused.status_code == 503
     assert "operator must give it another token" in refused.json()["detail"]
-    assert (await gateway.logged("store_disconnected"))["code"] == "token_expired"
+    # gRPC itself has the word where the hello was under way when the store refused it.
+    told = [each["code"] for each in gateway.events() if each["event"] == "store_disconnected"]
+    assert "token_expired" in told
     assert mended.status_code == 404
 
 

@@ -3,15 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import psycopg
 
 from holdfast.core.membership import Member, TaskOffer, TaskPush
-from holdfast.core.records import TARGET, Promise, Task, TaskState
-from holdfast.core.requests import Done, PromiseCreate, PromiseGet, TaskCreate, TaskGet
+from holdfast.core.records import EXTERNAL, TARGET, Promise, PromiseState, Task, TaskState
+from holdfast.core.requests import (
+    Done,
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterListener,
+    PromiseSettle,
+    TaskCreate,
+    TaskGet,
+)
 from holdfast_store.db.postgres.connections import Bounds
 from holdfast_store.db.postgres.storage import PostgresStorage
-from holdfast_store.engine import Engine, EngineSettings
+from holdfast_store.engine import Engine, EngineSettings, Session
 from holdfast_store.observer import NullObserver
 
 FAR_MS = 2**50
@@ -72,6 +81,12 @@ def taking(task_id: str) -> TaskCreate:
     return TaskCreate(action=create, pid="p", ttl_ms=LONG_MS)
 
 
+async def take(engine: Engine, session: Session, task_id: str) -> None:
+    taken = asyncio.Event()
+    engine.submit([taking(task_id)], lambda _: taken.set(), session=session)
+    await taken.wait()
+
+
 async def task_of(engine: Engine, task_id: str) -> Task | None:
     (outcome,) = await engine.apply(TaskGet(id=task_id))
     return outcome.task if isinstance(outcome, Done) else None
@@ -123,9 +138,7 @@ async def test_a_member_that_joins_and_dies_while_its_leases_are_locked_loses_th
     failures = Failures()
     async with running(postgres_url, failures, lock_ms=50) as engine:
         session = engine.connect(member(), Inbox())
-        taken = asyncio.Event()
-        engine.submit([taking("t")], lambda _: taken.set(), session=session)
-        await taken.wait()
+        await take(engine, session, "t")
         with psycopg.connect(postgres_url) as other:
             other.execute(LOCK, ["t"])
             again = engine.connect(member(), Inbox())
@@ -136,3 +149,50 @@ async def test_a_member_that_joins_and_dies_while_its_leases_are_locked_loses_th
         again.close(peer_closed=True)
 
         await until_pending(engine, "t")
+
+
+async def test_whoever_takes_a_pid_at_another_store_takes_no_lease_with_it(
+    postgres_url: str,
+) -> None:
+    """Stores do not tell each other who is there; what a start of a process calls itself does."""
+    async with running(postgres_url) as ours, running(postgres_url) as theirs:
+        owner = ours.connect(member(), Inbox())
+        thief = theirs.connect(replace(member(), instance="2", held=frozenset()), Inbox())
+        for engine, session, task_id in ((ours, owner, "a/1"), (theirs, thief, "b/1")):
+            await take(engine, session, task_id)
+        thief.close(peer_closed=True)
+        await until_pending(theirs, "b/1")
+
+        task = await task_of(theirs, "a/1")
+        assert task is not None
+        assert (task.state, task.version) == (TaskState.ACQUIRED, 1)
+
+
+class Told(Inbox):
+    """Notes what its member is told of."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def push_settled(self, promise: Promise) -> None:
+        self.ids.append(promise.id)
+
+
+async def test_whoever_has_a_pid_at_another_store_gets_the_messages_of_its_own_prefix_alone(
+    postgres_url: str,
+) -> None:
+    """What is for the other one waits for it, as if nobody of that name were there."""
+    thief, owner = Told(), Told()
+    async with running(postgres_url) as theirs, running(postgres_url) as ours:
+        theirs.connect(replace(member(), instance="2", prefix="b/"), thief)
+        for name in ("a/1", "b/1"):
+            await theirs.apply(
+                PromiseCreate(id=name, timeout_at_ms=FAR_MS, tags={EXTERNAL: "true"}),
+                PromiseRegisterListener(awaited=name, address="poll://uni@workers/p"),
+                PromiseSettle(id=name, state=PromiseState.RESOLVED),
+            )
+        await until(lambda: thief.ids)
+        ours.connect(member(), owner)
+        await until(lambda: owner.ids)
+
+    assert (thief.ids, owner.ids) == (["b/1"], ["a/1"])

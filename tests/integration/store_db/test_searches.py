@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -52,15 +53,11 @@ async def every_id(storage: Storage, search: PromiseSearch | TaskSearch) -> list
     cursor: str | None = search.cursor
     while cursor is not None:
         if isinstance(search, PromiseSearch):
-            filters = PromiseSearch(
-                state=search.state, tags=search.tags, limit=search.limit, cursor=cursor
-            )
-            page = await storage.search_promises(filters, now_ms=NOW_MS)
+            page = await storage.search_promises(replace(search, cursor=cursor), now_ms=NOW_MS)
             ids = [each.id for each in page.promises]
             cursor = page.cursor
         else:
-            of_tasks = TaskSearch(state=search.state, limit=search.limit, cursor=cursor)
-            tasks = await storage.search_tasks(of_tasks, now_ms=NOW_MS)
+            tasks = await storage.search_tasks(replace(search, cursor=cursor), now_ms=NOW_MS)
             ids = [each.id for each in tasks.tasks]
             cursor = tasks.cursor
         assert 1 <= len(ids) <= search.limit or cursor is None
@@ -175,6 +172,41 @@ async def test_any_text_is_a_position_in_the_order_of_bytes(
 
     assert [each.id for each in promises.promises] == expected
     assert [each.id for each in tasks.tasks] == expected
+
+
+PREFIXED = (
+    *("a", "a/", "a/\x01", "a/1", "a/2", "a0", "A/1", "ab", "a%", "a_", "b"),
+    *("é", "é/1", "\ud7ff", "\ue000", "😀", "😀1", "\U0010ffff", "\U0010ffff\U0010ffff1"),
+)
+
+
+@pytest.mark.parametrize("prefix", ["a", "a/", "a%", "a_", "é", "\ud7ff", "😀", "\U0010ffff", "c"])
+async def test_a_prefix_bounds_every_page_by_the_index(storage: Storage, prefix: str) -> None:
+    """No page is short, and no cursor leads outside, whatever lies around."""
+    await save(
+        storage,
+        promises_created=[targeted(each) for each in PREFIXED],
+        tasks_created=[task(each) for each in PREFIXED],
+    )
+    expected = sorted((each for each in PREFIXED if each.startswith(prefix)), key=str.encode)
+
+    for search in (PromiseSearch(), TaskSearch(), PromiseSearch(state=PromiseState.PENDING)):
+        within = replace(search, id_prefix=prefix, limit=1)
+        assert await every_id(storage, within) == expected
+        assert await every_id(storage, replace(within, cursor=prefix)) == [
+            each for each in expected if each != prefix
+        ]
+        assert await every_id(storage, replace(within, cursor="\U0010ffff" * 3)) == []
+
+
+async def test_a_prefix_bounds_what_carries_a_tag_too(storage: Storage) -> None:
+    """One may know of a tree of somebody else, and sees its own part of it."""
+    tags = {ORIGIN: "b/root", "resonate:parent": "b/root"}
+    await save(storage, promises_created=[promise(each, tags=tags) for each in ("a/1", "b/2")])
+
+    for wanted in (tags, {ORIGIN: "b/root"}, {"resonate:parent": "b/root"}):
+        search = PromiseSearch(tags=wanted, id_prefix="a/", limit=1)
+        assert await every_id(storage, search) == ["a/1"]
 
 
 async def test_a_page_ends_where_its_payloads_grow_too_large(storage: Storage) -> None:

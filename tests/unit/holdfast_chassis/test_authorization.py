@@ -30,6 +30,7 @@ EXP = 4_000_000_000
         ({"prefix": None}, ["a/1"], "prefix_missing"),
         ({"prefix": 7}, ["7"], "prefix_missing"),
         ({"prefix": ["a/"]}, ["a/1"], "prefix_missing"),
+        ({"prefix": "\ud800"}, ["\ud800"], "prefix_missing"),
         ({"role": "admin"}, ["b/1"], None),
         ({"role": "ADMIN", "prefix": "a/"}, EVERYTHING, None),
         ({"role": "user", "prefix": "a/"}, ["b/1"], "prefix_mismatch"),
@@ -53,6 +54,13 @@ def test_a_denial_names_the_prefix_and_the_id_and_stays_short() -> None:
     assert "'a/'" in denial.message
     assert "'b/xxx" in denial.message
     assert len(denial.message) < 500
+
+
+def test_the_subject_is_a_text_or_unknown() -> None:
+    assert grant_of({"exp": EXP, "sub": "ada"}).subject == "ada"
+    for odd in (None, 7, ["ada"], "\ud800"):
+        assert grant_of({"exp": EXP, "sub": odd}).subject == ""
+    assert grant_of({"exp": EXP}).subject == ""
 
 
 def test_what_a_bearer_is_shown_is_bounded_by_the_prefix_unless_it_is_an_administrator() -> None:

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator
 
@@ -130,3 +131,19 @@ def test_no_color_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert "\x1b" not in stream.getvalue()
     assert stream.getvalue().endswith(" warning lease_lapsed task_id=t here\n")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()])
+def test_a_process_may_say_what_else_a_line_tells_when_it_is_logged(stream: io.StringIO) -> None:
+    more = {"trace_id": "a", "level": "forged"}
+    setup_logging("info", "worker", stream=stream, keys=lambda: more)
+    log = get_logger("here")
+
+    log.info("began")
+    more["trace_id"] = "b"
+    logging.getLogger("theirs").warning("goes on")
+    log.info("ended", trace_id="its own")
+
+    found = re.findall(r"trace_id\W+(?:\x1b\[0m)?(a|b|its own)\b", stream.getvalue())
+    assert found == ["a", "b", "its own"]
+    assert "forged" not in stream.getvalue()

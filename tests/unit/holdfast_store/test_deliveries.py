@@ -23,12 +23,14 @@ class AwayStorage(MemoryStorage):
         self.asked: list[Sequence[str]] = []
 
     async def take_unblocks(
-        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int, prefix: str = ""
     ) -> Sequence[tuple[str, Promise]]:
         self.asked.append(addresses)
         if self.is_away:
             raise StorageUnavailable("away")
-        return await super().take_unblocks(addresses, limit=limit, bytes_max=bytes_max)
+        return await super().take_unblocks(
+            addresses, limit=limit, bytes_max=bytes_max, prefix=prefix
+        )
 
 
 class Inbox:

@@ -360,6 +360,13 @@ def test_a_message_reaches_a_member_only_that_may_have_it() -> None:
     assert members.seat_at("poll://any@w/a", about="b/1") is b
     assert members.seat_at("poll://uni@w/a", about="b/1") is None
     assert members.seat_at("poll://any@w", about="c/1") is None
+    assert members.prefixes_at("poll://any@w") == {"a/", "b/"}
+    assert members.prefixes_at("poll://any@w/a") == {"a/", "b/"}
+    assert members.prefixes_at("poll://uni@w/b") == {"b/"}
+    assert members.prefixes_at("poll://any@nobody") == set()
+    join(members, "c")
+    assert members.prefixes_at("poll://any@w") == {""}
+    assert members.prefixes_at("poll://uni@w/b") == {"b/"}
 
 
 def test_a_pid_is_not_taken_from_a_member_that_may_have_other_ids() -> None:
@@ -376,6 +383,23 @@ def test_a_pid_is_not_taken_from_a_member_that_may_have_other_ids() -> None:
     assert not a.inbox.was_replaced  # type: ignore[attr-defined]
     join(members, "a", prefix="", instance="other")
     assert members.is_seated("a", "other")
+
+
+@pytest.mark.parametrize("owner", ["mallory", ""])
+def test_a_pid_is_not_taken_from_a_member_with_a_token_of_another_subject(owner: str) -> None:
+    """Which the prefix says nothing of: often all workers have the same."""
+    members = Members()
+    a = join(members, "a", owner="ada")
+
+    with pytest.raises(BadMember) as caught:
+        join(members, "a", owner=owner, instance="other")
+
+    assert caught.value.code == "pid_taken"
+    assert members.is_seated("a", "i")
+    assert not a.inbox.was_replaced  # type: ignore[attr-defined]
+    join(members, "a", owner="ada", instance="restarted")
+    join(members, "a", owner="ada's next", instance="restarted")
+    assert members.status()[0].pid == "a"
 
 
 def offered(members: Members, pid: str, **fields: object) -> Seat:

@@ -39,7 +39,7 @@ Id = Annotated[
         is_required=False,
         answers=answers.BEGUN,
     ),
-    responses=problems(400, 413, 415, 500, 503),
+    responses=problems(400, 401, 403, 413, 415, 500, 503),
 )
 async def begin(
     request: AnyRequest,
@@ -66,7 +66,7 @@ async def begin(
     "/wait",
     summary="Tell whether it has ended",
     operation_class=operation(answers=answers.WAITED),
-    responses=problems(400, 404, 500, 503),
+    responses=problems(400, 401, 403, 404, 500, 503),
 )
 async def wait(
     request: AnyRequest,

@@ -21,7 +21,10 @@ _NOWHERE: Final = "This program has its store inside; only a gateway of a store 
 
 
 class GroupBody(msgspec.Struct, rename="camel"):
-    """The work of a group: `due` may run now, `halted` waits for a person."""
+    """The work of a group: `due` may run now, `halted` waits for a person.
+
+    `countedAgeMs` is 0, or says how long ago it was counted while the database does not do so anew.
+    """
 
     name: str
     due: int
@@ -31,16 +34,18 @@ class GroupBody(msgspec.Struct, rename="camel"):
     oldest_due_age_ms: int
     members: int
     free_credits: int
+    counted_age_ms: int = 0
 
 
 class MemberBody(msgspec.Struct, rename="camel"):
-    """A process that is connected to the store process that was asked."""
+    """A process that is connected to a store; `store` is the name of that store process."""
 
     pid: str
     groups: list[str]
     free_credits: int
     held: int
     connected_at_ms: int
+    store: str
 
 
 class GroupListBody(msgspec.Struct, rename="camel"):
@@ -50,13 +55,20 @@ class GroupListBody(msgspec.Struct, rename="camel"):
 
 
 class MemberListBody(msgspec.Struct, rename="camel"):
-    """Members of a group; of several stores, those of the one that was asked."""
+    """Members of a group, at all stores that the gateway knows and that answer."""
 
     members: list[MemberBody]
 
 
 _GROUP: Final = GroupBody("workers", 3, 1, 5, 0, oldest_due_age_ms=250, members=2, free_credits=7)
-_MEMBER: Final = MemberBody("worker-0", ["workers"], 7, 1, connected_at_ms=CREATED_AT_MS)
+_MEMBER: Final = MemberBody(
+    "worker-0",
+    ["workers"],
+    7,
+    1,
+    connected_at_ms=CREATED_AT_MS,
+    store="holdfast-store-0/5f0c2a9e",
+)
 
 
 @get(
@@ -122,6 +134,7 @@ def _group(queue: "Queue") -> GroupBody:
         oldest_due_age_ms=queue.oldest_due_age_ms,
         members=queue.members,
         free_credits=queue.free_credits,
+        counted_age_ms=queue.counted_age_ms,
     )
 
 
@@ -132,4 +145,5 @@ def _member(member: "ConnectedMember") -> MemberBody:
         free_credits=member.credits,
         held=member.held,
         connected_at_ms=member.connected_at_ms,
+        store=member.store,
     )

@@ -46,7 +46,7 @@ class Order(msgspec.Struct):
 
 
 EXAMPLE: Final = {
-    "id": "ord-1",
+    "id": "ord-schema-1",
     "items": [{"sku": "mug", "qty": 2, "price": 2999}],
     "customer": {"id": "c-1", "email": "ada@example.com"},
 }

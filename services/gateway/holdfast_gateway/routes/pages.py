@@ -10,7 +10,7 @@ from holdfast_gateway.gateway import Gateway
 from holdfast_gateway.html import escape, page
 
 _ORDER = (
-    '{"id":"ord-1","items":[{"sku":"mug","qty":2,"price":2999},{"sku":"pen","qty":1,"price":999}],'
+    '{"id":"ord-index-1","items":[{"sku":"mug","qty":2,"price":2999},{"sku":"pen","qty":1,"price":999}],'
     '"customer":{"id":"c-1","email":"ada@example.com"}}'
 )
 
@@ -26,7 +26,7 @@ async def index(request: Request[Any, Any, Any], gateway: NamedDependency[Gatewa
     json = "-H 'content-type: application/json'"
     lines = {
         "Place an order": f"curl -X POST {orders}/orders {json} -d '{_ORDER}'",
-        "See how it is getting on": f"curl {orders}/orders/ord-1/status",
+        "See how it is getting on": f"curl {orders}/orders/ord-index-1/status",
         "Start a job": f'curl -X POST {jobs}/jobs {json} -d \'{{"accountId":"acct-1"}}\'',
         "Approve it": (
             f"curl -X POST {jobs}/webhooks/approval {json}"

@@ -79,7 +79,7 @@ class Notice(msgspec.Struct, rename="camel"):
             {"promiseId": "gate/1", "data": {"any": "JSON"}},
         ],
     ),
-    responses=problems(400, 401, 404, 413, 415, 500, 503),
+    responses=problems(400, 401, 403, 404, 413, 415, 500, 503),
 )
 async def settle(
     service: FromPath[str],

@@ -6,13 +6,15 @@ or the primary key. What a state means while deadlines pass is said here once mo
 database can pass over the others; the rules judge each record again.
 """
 
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import sqlalchemy as sa
 
 from holdfast.core.records import BRANCH, ORIGIN, PARENT, PromiseState, TaskState
-from holdfast.core.search import PromiseSearch, ScheduleSearch, TaskSearch
+from holdfast.core.search import PromiseSearch, ScheduleSearch, Search, TaskSearch
 from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.dialects import Dialect, IdText
 from holdfast_store.db.rows import json_text
@@ -30,6 +32,12 @@ _COLUMNS_OF_TAGS: Final = {
     ORIGIN: promises.c.origin,
 }
 """Tags that have a column and an index, in the order in which one of several is taken."""
+
+_Bounds: TypeAlias = Mapping[str, Callable[[Any, Any], Any]]
+"""Between which texts the ids of a listing are: names of parameters, and how to compare."""
+
+_ALL: Final[_Bounds] = {"behind": operator.gt}
+_WITH_PREFIX: Final[_Bounds] = {"first": operator.ge, "end": operator.lt}
 
 _TIMER_TEXT: Final = ',"resonate:timer":"true"'
 
@@ -56,32 +64,34 @@ class SearchStatements:
         if key == ORIGIN:
             # Its column is also that of the root, which need not carry the tag.
             rest.append(_tag_text(ORIGIN, search.tags[ORIGIN]))
-        kind = (key, search.state, len(rest))
+        bounds = _bounds(search)
+        kind = (key, search.state, len(rest), len(bounds))
         if kind not in self._made:
-            self._made[kind] = self._dialect.compile(self._promises(key, search.state, len(rest)))
-        values = {
-            "behind": search.behind,
-            "limit": search.limit + 1,
+            self._made[kind] = self._dialect.compile(
+                self._promises(key, search.state, len(rest), bounds)
+            )
+        values = _values(search) | {
             "now_ms": now_ms,
             "key": None if key is None else search.tags[key],
-        } | {f"tag_{index}": text for index, text in enumerate(rest)}
-        return self._question(kind, values)
+        }
+        return self._question(kind, values | {f"tag_{i}": text for i, text in enumerate(rest)})
 
     def tasks(self, search: TaskSearch, *, now_ms: int) -> Question:
         """Find the tasks of a page, and one more if there is one, each with its promise's fate."""
-        if search.state not in self._made:
-            self._made[search.state] = self._dialect.compile(self._tasks(search.state))
-        values = {"behind": search.behind, "limit": search.limit + 1, "now_ms": now_ms}
-        return self._question(search.state, values)
+        bounds = _bounds(search)
+        kind = ("tasks", search.state, len(bounds))
+        if kind not in self._made:
+            self._made[kind] = self._dialect.compile(self._tasks(search.state, bounds))
+        return self._question(kind, _values(search) | {"now_ms": now_ms})
 
     def schedules(self, search: ScheduleSearch) -> Question:
         """Find id and size of the schedules of a page, and of one more if there is one."""
-        kind = ("schedules", len(search.tags))
+        bounds = _bounds(search)
+        kind = ("schedules", len(search.tags), len(bounds))
         if kind not in self._made:
-            self._made[kind] = self._dialect.compile(self._schedules(len(search.tags)))
-        texts = (_tag_text(name, text) for name, text in search.tags.items())
-        values: dict[str, object] = {"behind": search.behind, "limit": search.limit + 1}
-        return self._question(kind, values | {f"tag_{i}": text for i, text in enumerate(texts)})
+            self._made[kind] = self._dialect.compile(self._schedules(len(search.tags), bounds))
+        tags = {f"tag_{i}": _tag_text(*tag) for i, tag in enumerate(search.tags.items())}
+        return self._question(kind, _values(search) | tags)
 
     def _question(self, kind: object, values: dict[str, object]) -> Question:
         text, names = self._made[kind]
@@ -90,7 +100,7 @@ class SearchStatements:
     # Promises
 
     def _promises(
-        self, key: str | None, state: PromiseState | None, tag_texts: int
+        self, key: str | None, state: PromiseState | None, tag_texts: int, bounds: _Bounds
     ) -> sa.Select[Any]:
         found = (promises.c.id, promises.c.counted_bytes)
         has_tags = self._has_tags(promises.c.tags, tag_texts)
@@ -102,7 +112,7 @@ class SearchStatements:
                 is_key.append(promises.c.origin.is_(None))
             in_state = _in_state(state, self._is_timer())
             ways = [[one, *in_state] for one in is_key]
-        return _merged([_way(found, promises, [*way, *has_tags]) for way in ways])
+        return _merged([_way(found, promises, [*way, *has_tags], bounds) for way in ways])
 
     def _is_timer(self) -> sa.ColumnElement[bool]:
         return self._has_tag(promises.c.tags, sa.literal_column(f"'{_TIMER_TEXT}'"))
@@ -121,14 +131,14 @@ class SearchStatements:
 
     # Schedules
 
-    def _schedules(self, tag_texts: int) -> sa.Select[Any]:
+    def _schedules(self, tag_texts: int, bounds: _Bounds) -> sa.Select[Any]:
         found = (schedules.c.id, schedule_rows.size())
         has_tags = self._has_tags(schedules.c.promise_tags, tag_texts)
-        return _merged([_way(found, schedules, has_tags)])
+        return _merged([_way(found, schedules, has_tags, bounds)])
 
     # Tasks
 
-    def _tasks(self, state: TaskState | None) -> sa.Select[Any]:
+    def _tasks(self, state: TaskState | None, bounds: _Bounds) -> sa.Select[Any]:
         found = (
             tasks.c.id,
             *(tasks.c[name] for name in rows.TASK_COLUMNS),
@@ -150,10 +160,24 @@ class SearchStatements:
             ]
         else:
             ways = [[tasks.c.state == _literal(state), is_open, is_live]]
-        return _merged([_way(found, both, way) for way in ways])
+        return _merged([_way(found, both, way, bounds) for way in ways])
 
 
 _SECOND: sa.ColumnElement[int] = sa.literal_column("2")
+
+
+def _bounds(search: Search) -> _Bounds:
+    # One bound below in any case: of two, a database may take the one that lies far before.
+    return _WITH_PREFIX if search.id_prefix else _ALL
+
+
+def _values(search: Search) -> dict[str, object]:
+    return {
+        "behind": search.behind,
+        "first": search.first,
+        "end": search.end,
+        "limit": search.limit + 1,
+    }
 
 
 def _tag_text(name: str, text: str) -> str:
@@ -169,12 +193,14 @@ def _way(
     found: tuple[sa.ColumnElement[Any], ...],
     table: sa.FromClause,
     conditions: list[sa.ColumnElement[bool]],
+    bounds: _Bounds,
 ) -> sa.Select[Any]:
     key = found[0]
+    between = (compare(key, sa.bindparam(name, type_=IdText)) for name, compare in bounds.items())
     return (
         sa.select(*found)
         .select_from(table)
-        .where(key > sa.bindparam("behind", type_=IdText), *conditions)
+        .where(*between, *conditions)
         .order_by(key)
         .limit(sa.bindparam("limit"))
         .offset(NOTHING)

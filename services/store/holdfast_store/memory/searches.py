@@ -25,7 +25,7 @@ def promises(table: Mapping[str, Promise], search: PromiseSearch, *, now_ms: int
     matching = (
         promise_id
         for promise_id, promise in table.items()
-        if promise_id > search.behind and promise_shown(search, promise, now_ms) is not None
+        if search.is_about(promise_id) and promise_shown(search, promise, now_ms) is not None
     )
     ids = nsmallest(search.limit + 1, matching)
     sizes = [counted_bytes(table[promise_id]) for promise_id in ids[: search.limit]]
@@ -44,7 +44,7 @@ def tasks(
     matching = (
         task_id
         for task_id, task in table.items()
-        if task_id > search.behind and task_shown(search, task, fates[task_id], now_ms) is not None
+        if search.is_about(task_id) and task_shown(search, task, fates[task_id], now_ms) is not None
     )
     ids = nsmallest(search.limit + 1, matching)
     within = ids[: search.limit]

@@ -1,7 +1,8 @@
 """Who may do what: operations as their sender may ask for them, and what it is shown of them."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -9,9 +10,11 @@ from holdfast.core.ids import HTTP_GROUP
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.naming import done_within, names_of, preload_within
 from holdfast.core.requests import Done, Outcome, Refusal, Request, TaskHeartbeat
-from holdfast_chassis.authorization import Denial, Grant, judge
+from holdfast.core.search import Search, search_within
+from holdfast_chassis.authorization import Denial, Grant, judge, shortened
 
 _FORBIDDEN: Final = 403
+_S = TypeVar("_S", bound=Search)
 
 
 def bounded(request: Request, grant: Grant) -> Request | Refusal:
@@ -22,6 +25,12 @@ def bounded(request: Request, grant: Grant) -> Request | Refusal:
     if isinstance(request, TaskHeartbeat) and not request.prefix.startswith(grant.bound):
         return replace(request, prefix=grant.bound)
     return request
+
+
+def bounded_search(search: _S, grant: Grant) -> _S | Refusal:
+    """Answer the listing of what its sender may see of it, or that this is nothing."""
+    narrowed = search_within(search, grant.bound)
+    return narrowed or _not_covered("id_prefix", search.id_prefix, grant)
 
 
 def bounded_chain(chain: Sequence[Request], grant: Grant) -> tuple[list[Request], Refusal | None]:
@@ -48,24 +57,34 @@ def shown_push(push: TaskPush, prefix: str) -> TaskPush:
     return TaskPush(task=push.task, promise=push.promise, preload=preload)
 
 
-def prefix_of(member: Member, grant: Grant) -> str | Refusal:
-    """Answer what a member's ids begin with, by its token and by what it asks for itself."""
+def bounded_member(member: Member, grant: Grant) -> Member | Refusal:
+    """Answer a member as its token and what it asks for itself let it be, or why it may not."""
     if HTTP_GROUP in member.groups and grant.bound:
         # What waits for HTTP addresses is taken for whoever sends it on, whatever it is about.
-        return Refusal(
-            status=_FORBIDDEN,
-            code="prefix_not_empty",
-            message=f"the group {HTTP_GROUP} sends on the messages of everybody: it needs a token"
-            " with an empty prefix, or the role `admin`",
-        )
+        return _for_everybody(f"the group {HTTP_GROUP} sends on the messages of everybody")
+    if member.name not in ("", member.pid) and grant.bound:
+        # Whoever has that name for its pid may sit at another store, which knows nothing of this.
+        return _for_everybody("hello.name, which is not hello.pid, takes messages for others")
     for narrow, wide in ((member.prefix, grant.bound), (grant.bound, member.prefix)):
         if narrow.startswith(wide):
-            return narrow
+            return dataclasses.replace(member, prefix=narrow, owner=grant.subject)
+    return _not_covered("hello.id_prefix", member.prefix, grant)
+
+
+def _for_everybody(why: str) -> Refusal:
+    return Refusal(
+        status=_FORBIDDEN,
+        code="prefix_not_empty",
+        message=f"{why}: it needs a token with an empty prefix, or the role `admin`",
+    )
+
+
+def _not_covered(field: str, prefix: str, grant: Grant) -> Refusal:
     return Refusal(
         status=_FORBIDDEN,
         code="prefix_mismatch",
-        message=f"hello.id_prefix is {member.prefix!r}, which the token's prefix"
-        f" {grant.bound!r} does not cover",
+        message=f"{field} is {shortened(prefix)}, which the token's prefix"
+        f" {shortened(grant.bound)} does not cover",
     )
 
 

@@ -34,7 +34,7 @@ class Rule(Enum):
     OPEN = auto()
     """Nothing: probes have no token, and the contract is no secret."""
     NAMED = auto()
-    """A token that covers each id in the request."""
+    """A token that covers each id in the request; of a listing it bounds the ids."""
     EVERYTHING = auto()
     """A token that covers every id, or of an administrator."""
     SCALER = auto()
@@ -47,13 +47,13 @@ def _rules() -> dict[str, Rule]:
         "grpc.reflection.v1alpha.ServerReflection": (Rule.OPEN, "ServerReflectionInfo"),
         "holdfast.v1.Promises": (
             Rule.NAMED,
-            "Get Create Settle RegisterCallback RegisterListener",
+            "Get Create Settle RegisterCallback RegisterListener Search",
         ),
         "holdfast.v1.Tasks": (
             Rule.NAMED,
-            "Get Create Acquire Release Fulfill Suspend Fence Heartbeat Halt Continue",
+            "Get Create Acquire Release Fulfill Suspend Fence Heartbeat Halt Continue Search",
         ),
-        "holdfast.v1.Schedules": (Rule.NAMED, "Get Create Delete Pause"),
+        "holdfast.v1.Schedules": (Rule.NAMED, "Get Create Delete Pause Search"),
         "holdfast.v1.Workers": (Rule.NAMED, "Connect"),
         "holdfast.v1.Admin": (
             Rule.EVERYTHING,
@@ -64,14 +64,11 @@ def _rules() -> dict[str, Rule]:
             "IsActive StreamIsActive GetMetricSpec GetMetrics",
         ),
     }
-    rules = {
+    return {
         f"/{service}/{name}": rule
         for service, (rule, names) in methods.items()
         for name in names.split()
     }
-    for service in ("Promises", "Tasks", "Schedules"):
-        rules[f"/holdfast.v1.{service}/Search"] = Rule.EVERYTHING
-    return rules
 
 
 RULES: Final[Mapping[str, Rule]] = _rules()

@@ -43,6 +43,7 @@ def promise_search_of(message: promises_pb2.PromisesSearchRequest) -> PromiseSea
         tags=dict(message.tags),
         limit=message.limit or SEARCH_LIMIT_DEFAULT,
         cursor=message.cursor,
+        id_prefix=message.id_prefix,
     )
 
 
@@ -54,6 +55,7 @@ def task_search_of(message: tasks_pb2.TasksSearchRequest) -> TaskSearch:
         state=_TASK_STATES[message.state],
         limit=message.limit or SEARCH_LIMIT_DEFAULT,
         cursor=message.cursor,
+        id_prefix=message.id_prefix,
     )
 
 
@@ -63,6 +65,7 @@ def schedule_search_of(message: schedules_pb2.SchedulesSearchRequest) -> Schedul
         tags=dict(message.tags),
         limit=message.limit or SCHEDULE_SEARCH_LIMIT_DEFAULT,
         cursor=message.cursor,
+        id_prefix=message.id_prefix,
     )
 
 
