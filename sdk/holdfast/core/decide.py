@@ -43,10 +43,12 @@ class Keys:
     """What must be loaded before a batch can be decided.
 
     `ids` names promises with their tasks, obligations and, through callbacks, awaiters; `pids`
-    names processes whose leases are wanted; `schedules` names schedules alone.
+    names processes whose leases are wanted; `schedules` names schedules alone. `created` are those
+    of `ids` that an operation creates unless they exist.
     """
 
     ids: set[str] = field(default_factory=set)
+    created: set[str] = field(default_factory=set)
     pids: set[str] = field(default_factory=set)
     schedules: set[str] = field(default_factory=set)
 
@@ -74,6 +76,14 @@ class Keys:
                 self.schedules.add(request.id)
             case _:
                 self.ids.add(request.id)
+        self._add_created(request)
+
+    def _add_created(self, request: Request) -> None:
+        match request:
+            case TaskFence(action=PromiseCreate() | PromiseRecord()) | TaskCreate():
+                self.created.add(request.action.id)
+            case PromiseCreate():
+                self.created.add(request.id)
 
 
 def decide(  # noqa: C901, PLR0911, PLR0912 - one arm per operation
@@ -137,12 +147,15 @@ def decide_chain(
             continue
         outcome = decide(ws, request, now_ms=now_ms, profile=profile)
         outcomes.append(outcome)
-        refused = (
-            isinstance(outcome, Refusal)
-            or isinstance(outcome.action, Refusal)
-            or _is_settled_otherwise(request, outcome)
-        )
+        refused = ends_chain(request, outcome)
     return outcomes
+
+
+def ends_chain(request: Request, outcome: Outcome) -> bool:
+    """Whether what follows an operation in its chain is skipped, be it well formed or not."""
+    if not isinstance(outcome, Done):
+        return True
+    return isinstance(outcome.action, Refusal) or _is_settled_otherwise(request, outcome)
 
 
 def _is_settled_otherwise(request: Request, outcome: Done) -> bool:

@@ -154,7 +154,7 @@ async def test_an_export_that_is_stopped_leaves_no_file(tmp_path: Path) -> None:
         path,
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)"
         " INSERT INTO promises SELECT 'p' || i, 'pending', zeroblob(2000), NULL, NULL, NULL,"
-        " '{}', 9, 1, NULL, 0, NULL, NULL, NULL, 100, 'p' || i FROM n",
+        " '{}', 9, 1, NULL, 0, NULL, NULL, NULL, 100, 'p' || i, NULL FROM n",
     )
 
     process = await start("export", str(file), database=url_of(path))

@@ -181,6 +181,7 @@ async def test_on_postgres_a_read_takes_four_statements_and_flushes_nothing(
 ) -> None:
     """Begin, lock, read, and an end that need not wait for a disk."""
     await run(postgres, [create("p")], now_ms=0)
+    postgres.is_alone = False
     seen: list[str] = []
     postgres.on_statement = seen.append
 

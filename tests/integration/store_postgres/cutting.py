@@ -20,6 +20,8 @@ class Cut(Enum):
     """The server carries it out and its answer is lost."""
     AT_ONCE = auto()
     """The server sees it; nobody waits for what it does."""
+    LATER = auto()
+    """The server sees it when it is told to `deliver` it."""
 
 
 class Cutter:
@@ -29,9 +31,12 @@ class Cutter:
         self._folder = folder
         self._server_folder = server
         self._cut: Cut | None = None
+        self._sign = COMMIT
+        self._stay_away = False
         self._is_open = True
         self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._kept: tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes] | None = None
         self.cuts = 0
 
     async def __aenter__(self) -> Self:
@@ -52,8 +57,21 @@ class Cutter:
 
     def cut_next_commit(self, cut: Cut, *, stay_away: bool = False) -> None:
         """Break the connection that commits next; with `stay_away` let nobody connect again."""
-        self._cut = cut
+        self._cut, self._sign = cut, COMMIT
         self._stay_away = stay_away
+
+    def cut_next(self, sign: bytes, cut: Cut) -> None:
+        """Break the connection on which this is sent next."""
+        self._cut, self._sign = cut, sign
+
+    async def deliver(self) -> bytes:
+        """Send on what was kept, and read what the server says to that."""
+        assert self._kept is not None
+        from_server, to_server, data = self._kept
+        to_server.write(data)
+        answer = await from_server.read(65_536)
+        to_server.close()
+        return answer
 
     def come_back(self) -> None:
         """Let connections through again."""
@@ -75,7 +93,7 @@ class Cutter:
         answers = asyncio.create_task(_pass_on(from_server, writer))
         try:
             while data := await reader.read(65_536):
-                cut = self._cut if COMMIT in data else None
+                cut = self._cut if self._sign in data else None
                 if cut is None:
                     to_server.write(data)
                     continue
@@ -84,6 +102,9 @@ class Cutter:
                 self.cuts += 1
                 answers.cancel()
                 await asyncio.gather(answers, return_exceptions=True)
+                if cut is Cut.LATER:
+                    self._kept = (from_server, to_server, data)
+                    return
                 if cut is not Cut.BEFORE_SERVER:
                     to_server.write(data)
                     await to_server.drain()
@@ -92,8 +113,9 @@ class Cutter:
                 return
         finally:
             answers.cancel()
-            with contextlib.suppress(ConnectionError):
-                to_server.close()
+            if self._kept is None or self._kept[1] is not to_server:
+                with contextlib.suppress(ConnectionError):
+                    to_server.close()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

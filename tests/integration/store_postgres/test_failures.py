@@ -12,8 +12,8 @@ from holdfast.core.working_set import Changes
 from holdfast_store.db import statements
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.errors import UnsupportedDatabase
-from holdfast_store.db.postgres import lane as postgres_lane
 from holdfast_store.db.postgres import storage as postgres
+from holdfast_store.db.postgres import writer as postgres_writer
 from holdfast_store.db.postgres.connections import Bounds
 from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import (
@@ -135,7 +135,7 @@ async def test_a_server_that_is_gone_for_long_is_still_just_unavailable(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pauses stop growing: whoever doubled them for ever would fail by a number too large."""
-    monkeypatch.setattr(postgres_lane, "PAUSE_MAX_S", 0.0)
+    monkeypatch.setattr(postgres_writer, "PAUSE_MAX_S", 0.0)
     storage = PostgresStorage(own_server.create_database())
     await storage.open()
 
@@ -207,7 +207,7 @@ async def test_a_transaction_is_not_carried_on_without_its_locks(
         async with storage.transaction() as transaction:
             await transaction.load(Plan(ids={"t"}), now_ms=0)
             assert storage._lane is not None
-            connection = storage._lane._connection
+            connection = storage._lane._writer._connection
             assert connection is not None
             driver_heard = asyncio.Event()
             connection.add_termination_listener(lambda _: driver_heard.set())
@@ -405,7 +405,7 @@ async def test_commits_are_flushed_though_the_database_would_not_insist(
     await storage.open()
 
     assert storage._lane is not None
-    session = await storage._lane._current()
+    session = await storage._lane._writer.current()
     [(found,)] = await session.fetch("SELECT current_setting('synchronous_commit')")
 
     assert found == "on"

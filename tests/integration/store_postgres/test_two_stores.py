@@ -48,6 +48,7 @@ async def two(postgres_url: str) -> AsyncIterator[Sequence[PostgresStorage]]:
     """Open two storages at the instants that tests name."""
     storages = [PostgresStorage(postgres_url, tells_time=False) for _ in range(2)]
     for storage in storages:
+        storage.is_alone = False  # as each has heard from the other
         await storage.open()
     yield storages
     for storage in storages:

@@ -56,7 +56,9 @@ def migrate(
     """
 
     def work(steps: Steps) -> str | None:
-        for each in steps.one(lambda c: _outlook(c, folder)).wanted(contract=contract):
+        missing = steps.one(lambda c: _outlook(c, folder))
+        # On a new database no older version can have left anything that is to be taken away.
+        for each in missing.wanted(contract=contract or missing.newest is None):
             started = time.monotonic()
             _run(steps, each)
             told(each, time.monotonic() - started)

@@ -4,7 +4,7 @@ Rows are plain tuples in the order of the column lists below; the statements are
 same lists. Columns that a record never changes after its birth are absent from the updates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -24,7 +24,7 @@ from holdfast.core.records import (
 )
 from holdfast.core.working_set import Changes
 from holdfast_store.preloads import counted_bytes
-from holdfast_store.storage import Turns
+from holdfast_store.storage import Turn, Turns
 from holdfast_store.trees import tree_of
 
 PROMISE_COLUMNS = (
@@ -42,6 +42,8 @@ PROMISE_COLUMNS = (
 )
 PROMISE_DERIVED = ("branch", "parent", "armed_at_ms", "origin")
 """Columns for indexes, which follow from the others; so does the size, from the payloads too."""
+REVISION = "revision"
+"""A column that only databases have which several stores may write to; no record shows it."""
 PROMISE_INSERT = (*PROMISE_COLUMNS, "branch", "parent", "armed_at_ms", "counted_bytes", "origin")
 PROMISE_UPDATE = (
     "state",
@@ -87,6 +89,9 @@ _WAIT_MODES = {mode.value: mode for mode in WaitMode}
 _encode = msgspec.json.Encoder().encode
 texts_of = msgspec.json.Decoder(dict[str, str]).decode
 """Read what `json_text` wrote of tags or headers."""
+
+DAMAGE: Final = (KeyError, TypeError, ValueError)
+"""What reading a record raises whose row holds what nobody wrote."""
 
 
 def promise_of(row: Row) -> Promise:
@@ -250,6 +255,14 @@ def task_inserted(task: Task, tags: Mapping[str, str] = _NO_TAGS) -> Row:
 def turns_text(turns: Mapping[str, Turns]) -> str:
     """Write whose turn it is as one parameter."""
     return json_text([(group, turn.after, turn.limit) for group, turn in turns.items()])
+
+
+def turns_of(found: Iterable[Row], skip: Collection[str]) -> list[Turn]:
+    """Read whose turn it is from groups, trees and ids."""
+    return [
+        Turn(group=group, tree=tree, id=None if task_id in skip else task_id)
+        for group, tree, task_id in found
+    ]
 
 
 def task_derived(task: Task) -> Row:

@@ -34,6 +34,12 @@ promises = sa.Table(
     # Derived: the root of the tree, by the tag resonate:origin or else the promise itself. Absent
     # in rows that a store of an older version wrote; retention fills it in.
     sa.Column("origin", IdText),
+    # A number that every transaction renews which changes the promise, its task or its obligations,
+    # where several stores may write. Absent in rows that a store of an older version wrote.
+    sa.Column("revision", sa.BigInteger),
+    # Room in each page, so that a revision that is renewed stays in its own and no index hears of
+    # it. A task changes columns of indexes whenever it changes, and would have no use for that.
+    postgresql_with={"fillfactor": 80},
 )
 
 _armed = promises.c.armed_at_ms.is_not(None)
@@ -242,7 +248,8 @@ sa.Index(
 
 # One row per connection that writes batches where several may: the number of its last batch,
 # written in that batch's own transaction. Whoever lost the answer to a commit reads there how it
-# ended.
+# ended. A file has one row, `clock`. Time goes on from the newest instant of all rows when a store
+# starts, though the clock was set back.
 writers = sa.Table(
     "writers",
     metadata,

@@ -29,6 +29,8 @@ class Bounds:
 
     connect_s: float = 5.0
     statement_ms: int = 30_000
+    count_ms: int = 5_000
+    """For counting all open tasks, with the processor to itself: some ten million of them."""
     lock_ms: int = 5_000
     """Wait for another transaction's rows; longer than that database looks for deadlocks."""
     idle_in_transaction_ms: int = 10_000
@@ -42,7 +44,7 @@ class Connector:
 
     def __init__(self, url: str, *, bounds: Bounds) -> None:
         self._url = url
-        self._bounds = bounds
+        self.bounds = bounds
         self.place = place_of(url)
 
     async def connect(self) -> asyncpg.Connection:
@@ -60,7 +62,7 @@ class Connector:
 
     def options(self) -> dict[str, Any]:
         """Answer what every connection is made with."""
-        bounds = self._bounds
+        bounds = self.bounds
         return {
             "timeout": bounds.connect_s,
             "command_timeout": bounds.answer_s,
@@ -87,7 +89,7 @@ class Connector:
         await connection.execute(_SET, list(settings), list(settings.values()))
 
     def _settings(self) -> Mapping[str, str]:
-        bounds = self._bounds
+        bounds = self.bounds
         return {
             "statement_timeout": str(bounds.statement_ms),
             "lock_timeout": str(bounds.lock_ms),

@@ -26,6 +26,9 @@ FAILURES = (
 BORN_IN_BATCHES = {"promises", "tasks", "schedules"}
 """Tables whose rows a batch creates because it found none."""
 
+NOT_CERTAIN = "22012"
+"""Division by zero, which happens nowhere but where something was taken for granted in vain."""
+
 _UNIQUE_VIOLATION = "23505"
 _REPEATABLE = {
     "40001",  # serialization failure
@@ -33,6 +36,7 @@ _REPEATABLE = {
     "55P03",  # lock not available in time
     "25P03",  # idle in the transaction for too long: this process was suspended
     "0A000",  # a cached plan no longer fits the tables
+    NOT_CERTAIN,
 }
 _OF_DATA = (
     "21",  # cardinality violation

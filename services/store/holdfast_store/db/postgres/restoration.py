@@ -93,7 +93,7 @@ class PostgresRestoration:
         locking = self._locking
         match alike[0]:
             case Promise():
-                return [(locking.promise_insert, _each(rows.promise_inserted, alike))]
+                return [(locking.promise_insert, _each(_without_revision, alike))]
             case Task():
                 woken = [(t.id, i) for t in alike if isinstance(t, Task) for i in sorted(t.resumes)]
                 return [
@@ -124,6 +124,10 @@ class PostgresRestoration:
 
 def _each(write: Callable[..., rows.Row], records: Sequence[Record]) -> list[rows.Row]:
     return [write(record) for record in records]
+
+
+def _without_revision(promise: Promise) -> rows.Row:
+    return (*rows.promise_inserted(promise), None)
 
 
 def _reason(error: BaseException) -> str:

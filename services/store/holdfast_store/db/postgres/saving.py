@@ -7,12 +7,15 @@ other. A batch of one operation and one of a thousand have the same.
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
+from holdfast.core.records import Promise
 from holdfast.core.working_set import Changes
 from holdfast_store.db import rows, schedule_rows
+from holdfast_store.db.postgres.known import revised
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
 
@@ -25,11 +28,33 @@ TEXTS_MAX: Final = 1_000
 _PARAMETER: Final = re.compile(r"\$(\d+)")
 
 
-def parts_of(changes: Changes, texts: LockingStatements) -> tuple[list[Part], list[Part]]:
-    """List what must be deleted first, and what is written together.
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """What a batch writes."""
 
-    A statement does not see what its own parts do: what deletes rows that another part may write
-    again goes before it.
+    before: Sequence[Part]
+    """Deletes whose rows are written again: a statement does not see what its own parts do."""
+    together: Sequence[Part]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self.together)
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """List the statements that are put together."""
+        return [text for text, _ in self.together]
+
+    @property
+    def columns(self) -> list[object]:
+        """List their parameters: the rows of all parts, as one list for each column."""
+        return [column for _, rows_ in self.together for column in zip(*rows_, strict=True)]
+
+
+def saving_of(changes: Changes, texts: LockingStatements, *, revision: int) -> Saving:
+    """List what a batch writes.
+
+    Every promise gets the revision that changes, or whose task or obligations do.
     """
     cleared: Sequence[Part] = (
         (texts.callback_delete, changes.callbacks_removed),
@@ -46,11 +71,14 @@ def parts_of(changes: Changes, texts: LockingStatements) -> tuple[list[Part], li
     before = [gone for gone, new in pairs if gone[1] and new[1]]
     # By id: two that create the same promises wait for each other's, and not in a circle.
     created = sorted(changes.promises_created, key=attrgetter("id"))
+    updated = changes.promises_updated
+    concerned = revised(changes).difference(promise.id for promise in updated)
     messages = {(u.address, u.promise_id): u.enqueued_at_ms for u in changes.unblocks}
     together = [
-        (texts.promise_insert, _each(rows.promise_inserted, created)),
+        (texts.promise_insert, [(*rows.promise_inserted(p), revision) for p in created]),
         (texts.task_insert, rows.tasks_inserted(changes)),
-        (texts.promise_update, _each(rows.promise_updated, changes.promises_updated)),
+        (texts.promise_update, [_updated(promise, revision) for promise in updated]),
+        (texts.promise_revise, [(revision, promise_id) for promise_id in concerned]),
         (texts.task_update, _each(rows.task_updated, changes.tasks_updated)),
         *(gone for gone, new in pairs if not new[1]),
         *saved,
@@ -58,7 +86,12 @@ def parts_of(changes: Changes, texts: LockingStatements) -> tuple[list[Part], li
         (texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())]),
         *_schedule_parts(changes, texts),
     ]
-    return before, [part for part in together if part[1]]
+    return Saving(before, [part for part in together if part[1]])
+
+
+def _updated(promise: Promise, revision: int) -> Row:
+    *values, key = rows.promise_updated(promise)
+    return (*values, revision, key)
 
 
 def _schedule_parts(changes: Changes, texts: LockingStatements) -> Sequence[Part]:
@@ -72,11 +105,6 @@ def _schedule_parts(changes: Changes, texts: LockingStatements) -> Sequence[Part
 
 def _each(write: Callable[[Any], Row], records: Sequence[object]) -> list[Row]:
     return [write(record) for record in records]
-
-
-def columns_of(parts: Sequence[Part]) -> list[Row]:
-    """Turn the rows of all parts into one parameter for each column."""
-    return [column for _, rows_ in parts for column in zip(*rows_, strict=True)]
 
 
 @lru_cache(maxsize=TEXTS_MAX)

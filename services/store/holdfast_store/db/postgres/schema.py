@@ -33,10 +33,12 @@ async def history(connection: Fetches, statements: Statements) -> History:
     return History(applied={row[0]: row[1] for row in found}, floor=floor)
 
 
-async def enter(connection: Fetches, statements: Statements) -> None:
+async def enter(connection: Fetches, statements: Statements) -> History:
     """Take part as one of the programs; raise `SchemaMismatch` unless the tables fit.
 
     The lock comes first: whoever waited for it behind a migration sees what that one has done.
     """
     await connection.fetch(TAKE_PART, PROGRAMS_LOCK, int(revisions.expected_revision()))
-    revisions.check_current(await history(connection, statements))
+    found = await history(connection, statements)
+    revisions.check_current(found)
+    return found

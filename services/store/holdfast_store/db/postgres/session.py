@@ -3,26 +3,47 @@
 It runs within a transaction that its caller begins and ends; what an error means is decided there.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 
-from holdfast.core.records import Callback, Preload, Promise, PromiseState, Schedule, Task
-from holdfast.core.working_set import Changes, WorkingSet
+from holdfast.core.ids import end_of
+from holdfast.core.records import Preload, Promise, PromiseState, Schedule
+from holdfast.core.working_set import WorkingSet
 from holdfast_store.db import rows, schedule_rows
-from holdfast_store.db.postgres.saving import columns_of, joined, parts_of
+from holdfast_store.db.postgres import reading
+from holdfast_store.db.postgres.known import Known, working_set_of
+from holdfast_store.db.postgres.saving import Saving, joined
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import first_within, fitting, rows_max
-from holdfast_store.storage import Loaded, Plan, Turn
+from holdfast_store.storage import Loaded, Plan, Turn, UnreadableSchedule
 
-_NO_RESUMES: frozenset[str] = frozenset()
 _FRONT = (-1, "")
 """A place before all others in a queue."""
-_TASK_END = rows.PROMISE_WIDTH + len(rows.TASK_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Certainty:
+    """What must hold for something to be written that was decided without a look."""
+
+    last_batch: int
+    """The writer's: whatever it has sent since did not come so far, and must not any more."""
+    revisions: Mapping[str, int]
+    born: Collection[str]
+    """New promises that nobody may have named beforehand."""
+    at_ms: int | None
+    """The instant that deadlines must be ahead of; none: the database's own."""
+
+    def parameters(self, writer: str) -> list[object]:
+        """Answer what the statement wants to know."""
+        known = self.revisions
+        of_known = [list(known), list(known.values()), self.at_ms, len(known)]
+        return [writer, self.last_batch, *of_known, list(self.born)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,7 @@ class _Picked:
 class PostgresSession:
     """Reads and writes records on one connection."""
 
-    __slots__ = ("_connection", "_locking", "_report", "_statements")
+    __slots__ = ("_connection", "_learn", "_locking", "_report", "_statements")
 
     def __init__(
         self,
@@ -60,8 +81,11 @@ class PostgresSession:
         statements: Statements,
         locking: LockingStatements,
         report: Callable[[str], None],
+        *,
+        learn: Callable[[Known], None] | None = None,
     ) -> None:
         self._connection = connection
+        self._learn = learn
         self._statements = statements
         self._locking = locking
         self._report = report
@@ -98,7 +122,8 @@ class PostgresSession:
         """
         ids = set(plan.ids)
         if plan.pids:
-            ids.update(await self._column(self._statements.ids_of_pids, list(plan.pids)))
+            held = await self._column(self._statements.ids_of_pids, list(plan.pids))
+            ids.update(set(held).difference(plan.skip))
         locked: set[str] = set()
         locked_at_ms: int | None = None
         if ids or also:
@@ -128,7 +153,16 @@ class PostgresSession:
             open_ = _unlocked(found, locked)
         if open_:
             return Grown(frozenset(open_))
-        return _loaded(found, picked, now_ms=now(found[0][-1]))
+        return _loaded(self._read(found), picked, now_ms=now(found[0][-1]))
+
+    def _read(self, found: Sequence[Any]) -> list[Known]:
+        """Read the rows, and learn what they say of those that were asked for."""
+        read = reading.read(found)
+        if self._learn is not None:
+            for known, is_whole in read:
+                if is_whole:
+                    self._learn(known)
+        return [known for known, _ in read]
 
     async def _pick(self, plan: Plan, at_ms: int | None) -> _Picked:
         locking = self._locking
@@ -148,31 +182,33 @@ class PostgresSession:
         ends: list[tuple[str, int, str, int]] = []
         if plan.queued:
             limits = dict(plan.queued)
-            found = await self.fetch(locking.queued_tasks, list(limits), max(limits.values()))
+            most = max(limits.values()) + len(plan.skip)
+            found = await self.fetch(locking.queued_tasks, list(limits), most)
+            skipped = Counter(group for group, task_id in found if task_id in plan.skip)
             for group, task_id in found:
-                if limits[group] > 0:
+                if limits[group] > 0 and task_id not in plan.skip:
                     limits[group] -= 1
                     picked.queued.append(task_id)
             ends += [
-                (group, *_FRONT, plan.queued[group] - left + 1)
+                (group, *_FRONT, plan.queued[group] - left + skipped[group] + 1)
                 for group, left in limits.items()
                 if left > 0
             ]
         if plan.behind is not None:
             behind = plan.behind
-            further = await self._column(
-                locking.queued_behind, behind.group, behind.queued_at_ms, behind.id, behind.limit
-            )
-            picked.queued += further
-            if len(further) < behind.limit:
-                ends.append((behind.group, behind.queued_at_ms, behind.id, len(further) + 1))
+            place, most = (behind.group, behind.queued_at_ms, behind.id), behind.limit
+            further = await self._column(locking.queued_behind, *place, most + len(plan.skip))
+            wanted = [each for each in further if each not in plan.skip][:most]
+            picked.queued += wanted
+            if len(wanted) < most:
+                ends.append((*place, len(further) + 1))
         if ends:
             # It looks like the end of a queue. What another replica has locked looks the same.
             longer = await self._column(locking.queued_longer, *zip(*ends, strict=True))
             picked.passed_by = frozenset(longer)
         if plan.turns:
             found = await self.fetch(locking.queued_turns, rows.turns_text(plan.turns))
-            picked.turns = [Turn(group=group, tree=tree, id=i) for group, tree, i in found]
+            picked.turns = rows.turns_of(found, plan.skip)
         return picked
 
     async def _lock_schedules(self, plan: Plan) -> list[Schedule]:
@@ -189,16 +225,22 @@ class PostgresSession:
         found = await self.fetch(self._statements.schedules, list(ids))
         return [schedule_rows.schedule_of(row) for row in found]
 
+    async def due_schedules(self, ids: Sequence[str]) -> list[Schedule | UnreadableSchedule]:
+        """Read the same; a row that is damaged must not keep the others from being read."""
+        found = await self.fetch(self._statements.schedules, list(ids))
+        return [schedule_rows.found_due(row) for row in found]
+
     async def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
         """Read the promises with these ids, in their order; one that does not exist is left out."""
         found = await self._promises(ids)
         return [found[promise_id] for promise_id in ids if promise_id in found]
 
     async def take_unblocks(
-        self, addresses: list[str], *, limit: int, bytes_max: int
+        self, addresses: list[str], *, limit: int, bytes_max: int, prefix: str
     ) -> list[tuple[str, Promise]]:
         """Delete messages, and answer their addresses and promises; until there are none."""
-        while found := await self.fetch(self._locking.unblocks_lock, addresses, limit):
+        bounds = (prefix, end_of(prefix))
+        while found := await self.fetch(self._locking.unblocks_lock, addresses, *bounds, limit):
             taken = found[: first_within([row[3] or 0 for row in found], bytes_max)]
             keys = [(row[0], row[1]) for row in taken]
             await self.run_each(self._locking.unblocks_delete, keys)
@@ -216,20 +258,37 @@ class PostgresSession:
     # Saving
 
     async def save(
-        self, changes: Changes, *, writer: str, number: int, born: Collection[str]
+        self, saving: Saving, *, writer: str, number: int, born: Collection[str]
     ) -> frozenset[str]:
         """Write all, and the writer's mark; answer which of those `born` in it have children."""
-        texts = self._locking
-        before, together = parts_of(changes, texts)
-        for text, gone in before:
+        for text, gone in saving.before:
             await self.run_each(text, gone)
-        written = [*(text for text, _ in together), texts.mark]
-        parameters: list[object] = [*columns_of(together), writer, number]
+        written = [*saving.texts, self._locking.mark]
+        parameters = [*saving.columns, writer, number]
         if not born:
             await self.fetch(joined(tuple(written)), *parameters)
             return frozenset()
-        text = joined((*written, texts.with_children))
+        text = joined((*written, self._locking.with_children))
         return frozenset(await self._column(text, *parameters, list(born)))
+
+    async def save_if_certain(
+        self, saving: Saving, certainty: Certainty, *, writer: str, number: int
+    ) -> int:
+        """Write the same if that holds, and answer the database's clock.
+
+        Otherwise the statement fails with `NOT_CERTAIN`. It is the only one unless something must
+        be deleted before.
+        """
+        text = self._locking.certain
+        parameters = certainty.parameters(writer)
+        is_whole = bool(saving) and not saving.before
+        if is_whole:
+            text = joined((*saving.texts, self._locking.mark, text))
+            parameters = [*saving.columns, writer, number, *parameters]
+        [(_, database_ms)] = await self.fetch(text, *parameters)
+        if saving and not is_whole:
+            await self.save(saving, writer=writer, number=number, born=())
+        return int(database_ms)
 
     async def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
         """Read the children of tasks, as far as the byte bound goes: sizes first."""
@@ -260,33 +319,8 @@ def _unlocked(found: Sequence[Any], locked: Collection[str]) -> set[str]:
     return {row[0] for row in found if row[0] is not None and row[0] not in locked}
 
 
-def _loaded(found: Sequence[Any], picked: _Picked, *, now_ms: int) -> Loaded:
-    promises: list[Promise] = []
-    tasks: list[Task] = []
-    callbacks: list[Callback] = []
-    listeners: list[tuple[str, str]] = []
-    width = rows.PROMISE_WIDTH
-    for row in found:
-        promise_id = row[0]
-        if promise_id is None:
-            continue  # the row of the clock, when nothing else was found
-        promises.append(rows.promise_of(row[:width]))
-        woken_by, addresses, awaiters, versions = row[_TASK_END : _TASK_END + 4]
-        if row[width] is not None:
-            resumes = _NO_RESUMES if woken_by is None else frozenset(woken_by)
-            tasks.append(rows.task_of(promise_id, row[width:_TASK_END], resumes))
-        listeners += [(promise_id, address) for address in addresses or ()]
-        callbacks += [
-            Callback(awaited=promise_id, awaiter=awaiter, wait_version=version)
-            for awaiter, version in zip(awaiters or (), versions or (), strict=True)
-        ]
-    working_set = WorkingSet(
-        promises=promises,
-        tasks=tasks,
-        callbacks=callbacks,
-        listeners=listeners,
-        schedules=picked.schedules,
-    )
+def _loaded(found: Iterable[Known], picked: _Picked, *, now_ms: int) -> Loaded:
+    working_set = working_set_of(found, schedules=picked.schedules)
     return Loaded(
         working_set=working_set,
         now_ms=now_ms,

@@ -52,10 +52,13 @@ class PostgresSnapshot(SnapshotReader):
             self._now_ms = await self._connection.fetchval(_CLOCK)
         revisions.check_current(history)
         self._revision = history.newest or ""
+        with meant():
+            newest_ms = await self._connection.fetchval(self._of_batches.newest)
+        self._now_ms = max(self._now_ms, newest_ms or 0)
 
     @property
     def now_ms(self) -> int:
-        """Tell an instant behind the snapshot, by the server's clock.
+        """Tell an instant behind the snapshot, by the server's clock unless that was set back.
 
         This machine's may be behind it, and everything that was written lately in its future.
         """

@@ -8,13 +8,13 @@ rows of a kind are written by one statement, out of one array per column.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from holdfast_store.db import archive_rows as archived
 from holdfast_store.db import rows, schedule_rows
-from holdfast_store.db.dialects import Postgres
+from holdfast_store.db.dialects import IdText, Postgres
 from holdfast_store.db.statements import NOTHING, trees_in_turn
 from holdfast_store.db.tables import (
     callbacks,
@@ -55,11 +55,18 @@ class LockingStatements:
     queued_turns: str
     """[group, after, limit]s → group, tree and the id of its oldest task that nobody has locked."""
     records: str
-    """ids → the clock and, per promise of these and of their awaiters, everything about it."""
+    """ids → per promise of these and of their awaiters everything about it, its revision, whether
+    it is one of these, and the clock."""
+    certain: str
+    """writer's id, its last batch, ids, revisions, now_ms or nothing, number of ids, new ids → the
+    clock, if that was its last batch, the first all have their revisions and deadlines ahead, and
+    none of the new ones has children: waits, locks the writer and then the promises, and fails with
+    `NOT_CERTAIN` otherwise."""
     clock: str
     """→ the clock."""
     promise_insert: str
     promise_update: str
+    promise_revise: str
     task_insert: str
     task_update: str
     callback_save: str
@@ -102,8 +109,6 @@ class LockingStatements:
     """store's id → nothing."""
     writers_forget: str
     """spans of silence in ms → nothing."""
-    writer_leave: str
-    """writer's id → nothing."""
 
 
 def build(dialect: Postgres) -> LockingStatements:
@@ -158,8 +163,10 @@ def build(dialect: Postgres) -> LockingStatements:
         queued_turns=text(_queued_turns(dialect), "turns"),
         records=text(_records(dialect), "ids"),
         clock=text(sa.select(_clock(sa.func.clock_timestamp()))),
-        promise_insert=insert(promises, *rows.PROMISE_INSERT),
-        promise_update=update(promises, rows.PROMISE_UPDATE),
+        certain=text(_certain(dialect), *_CERTAIN_PARAMETERS),
+        promise_insert=insert(promises, *rows.PROMISE_INSERT, rows.REVISION),
+        promise_update=update(promises, (*rows.PROMISE_UPDATE, rows.REVISION)),
+        promise_revise=update(promises, (rows.REVISION,)),
         task_insert=insert(tasks, *rows.TASK_INSERT),
         task_update=update(tasks, rows.TASK_UPDATE),
         callback_save=upsert(
@@ -181,7 +188,7 @@ def build(dialect: Postgres) -> LockingStatements:
         schedule_delete=delete(schedules, "id"),
         schedules_lock=text(_schedules(dialect).with_for_update(), "ids"),
         schedules_lock_free=text(_schedules(dialect).with_for_update(skip_locked=True), "ids"),
-        unblocks_lock=text(_unblocks_to(dialect), "addresses", "limit"),
+        unblocks_lock=text(_unblocks_to(dialect), "addresses", "first", "end", "limit"),
         unblocks_delete=delete(outbox, "address", "promise_id"),
         unblocks_drop=text(_unblocks_delete(_unblocks_before()), "before_ms", "limit"),
         with_children=text(_with_children(dialect), "ids"),
@@ -203,7 +210,6 @@ def build(dialect: Postgres) -> LockingStatements:
             ),
             "silent_ms",
         ),
-        writer_leave=text(sa.delete(writers).where(writers.c.id == sa.bindparam("id")), "id"),
     )
 
 
@@ -443,8 +449,54 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
         addresses,
         waiting.c.awaiters,
         waiting.c.wait_versions,
+        promises.c.revision,
+        wanted.c.is_named,
         clock.c.now_ms,
     ).select_from(clock.outerjoin(found, sa.true()))
+
+
+_CERTAIN_PARAMETERS: Final = (
+    *("writer", "batch"),
+    *("certain_id", "certain_revision", "now", "count"),
+    "ids",
+)
+
+
+def _certain(dialect: Postgres) -> sa.Select[Any]:
+    """Lock what was decided by, and divide by zero unless it is what it was taken for.
+
+    The writer's own row comes first: whoever asks there how a statement ended waits for its end.
+    """
+    own = (
+        sa.select(writers.c.id)
+        .where(
+            writers.c.id == sa.bindparam("writer", type_=sa.Text),
+            writers.c.batch == sa.bindparam("batch", type_=sa.BigInteger),
+        )
+        .with_for_update()
+        .subquery("own")
+    )
+    known = dialect.rows("known", {"id": sa.Text(), "revision": sa.BigInteger()}, prefix="certain_")
+    now = sa.func.coalesce(
+        sa.bindparam("now", type_=sa.BigInteger), _clock(sa.func.clock_timestamp())
+    )
+    locked = (
+        sa.select(promises.c.id)
+        .select_from(known.join(promises, promises.c.id == known.c.id))
+        .where(promises.c.revision == known.c.revision, promises.c.timeout_at_ms > now)
+        .order_by(promises.c.id)
+        .with_for_update(of=promises)
+        .subquery("locked")
+    )
+    found = sa.select(sa.func.count()).select_from(locked).scalar_subquery()
+    are_all = found == sa.bindparam("count", type_=sa.BigInteger)
+    is_next = sa.exists(own.select())
+    is_so = sa.and_(is_next, are_all, ~_with_children(dialect).exists())
+    one: sa.ColumnElement[int] = sa.literal_column("1")
+    # The clock behind the locks, as with records.
+    return sa.select(
+        one.op("/")(sa.cast(is_so, sa.Integer)), _clock(sa.func.clock_timestamp()).label("now_ms")
+    )
 
 
 def _with_children(dialect: Postgres) -> sa.Select[Any]:
@@ -465,7 +517,11 @@ def _unblocks_to(dialect: Postgres) -> sa.Select[Any]:
     return (
         sa.select(*_UNBLOCK_KEY, outbox.c.enqueued_at_ms, promises.c.counted_bytes)
         .select_from(outbox.outerjoin(promises, promises.c.id == outbox.c.promise_id))
-        .where(dialect.among(outbox.c.address, "addresses"))
+        .where(
+            dialect.among(outbox.c.address, "addresses"),
+            outbox.c.promise_id >= sa.bindparam("first", type_=IdText),
+            outbox.c.promise_id < sa.bindparam("end", type_=IdText),
+        )
         .order_by(*_UNBLOCK_KEY)
         .limit(sa.bindparam("limit"))
         .with_for_update(of=outbox)

@@ -44,6 +44,7 @@ from holdfast_store.storage import (
     Root,
     StorageUnavailable,
     TreePart,
+    UnreadableSchedule,
 )
 from holdfast_store.wakeups import EVERYTHING, written
 
@@ -77,6 +78,10 @@ class PostgresStorage:
         self.on_statement: Callable[[str], None] | None = None
         self.store = uuid.uuid4().hex
         """Which store this is, to the others on the same database."""
+        self.is_alone = True
+        """Whether no other store is known on the database. Where there are several, each would
+        seldom know what it needs, and tells the time by its own idea of the database's clock
+        whenever it does not look."""
         self.clock = DatabaseClock()
         self._statements = statements.build(Postgres())
         self._locking = postgres_statements.build(Postgres())
@@ -135,7 +140,7 @@ class PostgresStorage:
         async with self._turn:
             if self._lane is None:
                 raise StorageUnavailable("the database is not open")
-            transaction = PostgresTransaction(self._lane)
+            transaction = PostgresTransaction(self._lane, is_alone=self.is_alone)
             try:
                 yield transaction
             finally:
@@ -143,7 +148,7 @@ class PostgresStorage:
                     await asyncio.shield(self._lane.roll_back())
 
     async def take_unblocks(
-        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int, prefix: str = ""
     ) -> Sequence[tuple[str, Promise]]:
         """Delete messages for these addresses, and answer their addresses and promises.
 
@@ -151,7 +156,9 @@ class PostgresStorage:
         """
 
         async def take(session: PostgresSession) -> list[tuple[str, Promise]]:
-            return await session.take_unblocks(list(addresses), limit=limit, bytes_max=bytes_max)
+            return await session.take_unblocks(
+                list(addresses), limit=limit, bytes_max=bytes_max, prefix=prefix
+            )
 
         return await self._open_readers().run_whole(take) if addresses else []
 
@@ -187,6 +194,7 @@ class PostgresStorage:
                 self.clock.hear(database_ms, asked_ns=asked_ns)
             await session.fetch(self._locking.replicas_forget, FORGOTTEN_MS)
             found = await session.fetch(self._locking.replicas, self.store, LAPSED_MS)
+            self.is_alone = not found
             return [row[0] for row in found]
 
         return await self._open_readers().run(write_and_read)
@@ -228,9 +236,18 @@ class PostgresStorage:
         return frozenset((row[0], row[1]) for row in found)
 
     async def queue_counts(self, *, now_ms: int) -> Sequence[QueueCounts]:
-        """Count work per group, in the order of their names."""
-        states = await self._read(self._statements.queue_states)
-        return queues.counted(states, await self._read(self._statements.queue_due, now_ms))
+        """Count work per group, in the order of their names; on one processor, and not for long."""
+
+        async def count(session: PostgresSession) -> Sequence[QueueCounts]:
+            await session.execute(
+                "SET LOCAL max_parallel_workers_per_gather = 0;"
+                f" SET LOCAL statement_timeout = {self._connector.bounds.count_ms}"
+            )
+            states = await session.fetch(self._statements.queue_states)
+            due = await session.fetch(self._statements.queue_due, now_ms)
+            return queues.counted(states, due)
+
+        return await self._open_readers().run_whole(count)
 
     async def search_promises(
         self, search: PromiseSearch, *, now_ms: int, told: bool = False
@@ -269,14 +286,14 @@ class PostgresStorage:
 
     async def due_schedules(
         self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
-    ) -> Sequence[Schedule]:
+    ) -> Sequence[Schedule | UnreadableSchedule]:
         """Read so many schedules that are due, the earliest first."""
 
-        async def read(session: PostgresSession) -> list[Schedule]:
+        async def read(session: PostgresSession) -> list[Schedule | UnreadableSchedule]:
             due = self._statements.due_schedules
             found = await session.fetch(due, now_ms, limit + len(skip))
             ids = queues.chosen(found, limit=limit, bytes_max=bytes_max, skip=skip)
-            by_id = {each.id: each for each in await session.schedules(ids)}
+            by_id = {each.id: each for each in await session.due_schedules(ids)}
             return [by_id[each] for each in ids if each in by_id]
 
         return await self._open_readers().run(read)
@@ -363,16 +380,17 @@ class PostgresStorage:
 class PostgresTransaction:
     """One unit of work; holds the locks of its rows from the load on."""
 
-    __slots__ = ("_lane", "is_open")
+    __slots__ = ("_is_alone", "_lane", "is_open")
 
-    def __init__(self, lane: PostgresLane) -> None:
+    def __init__(self, lane: PostgresLane, *, is_alone: bool) -> None:
         self._lane = lane
+        self._is_alone = is_alone
         self.is_open = False
 
     async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
         """Lock and read."""
         self.is_open = True
-        return await self._lane.load(plan, now_ms=now_ms)
+        return await self._lane.load(plan, now_ms=now_ms, is_alone=self._is_alone)
 
     async def commit(
         self, changes: Changes, *, preload_of: Sequence[str], preload_bytes_max: int

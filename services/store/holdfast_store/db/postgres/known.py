@@ -1,0 +1,230 @@
+"""What a store knows of pending promises from its own last look, so that it need not look again.
+
+Nothing is believed: whoever decides by it names the revision of every promise that it has used to
+the statement that writes, and that statement locks them and writes nothing unless all of them stand
+(optimistic concurrency control; Kung and Robinson, 1981). What is here may therefore be as old as
+it likes. A promise's revision covers its task, resumes, callbacks and listeners too.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from holdfast.core.records import Callback, Promise, PromiseState, Schedule, Task
+from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.storage import Plan
+
+BYTES_MAX: Final = 32 * 1_048_576
+"""What the payloads of known promises may take together; the oldest of them are forgotten first."""
+
+OVERHEAD_BYTES: Final = 2_048
+"""Counted for each promise beside its payload: its id, its tags and its task."""
+
+OBLIGATIONS_MAX: Final = 100
+"""Of a promise with more callbacks, listeners or resumes nothing is kept."""
+
+PAUSE_MAX: Final = 256
+"""Most transactions in a row that look at the database after the knowledge was wrong."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A promise, and everything that its lock stands for."""
+
+    promise: Promise
+    revision: int | None
+    """Absent where a store of an older version wrote, which then nobody can be certain of."""
+    task: Task | None = None
+    callbacks: dict[str, Callback] = field(default_factory=dict)
+    addresses: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Count what it takes to keep this."""
+        data = self.promise.param.data
+        return OVERHEAD_BYTES + (0 if data is None else len(data))
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it has more obligations than are kept."""
+        resumes = 0 if self.task is None else len(self.task.resumes)
+        return max(len(self.callbacks), len(self.addresses), resumes) > OBLIGATIONS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A working set out of knowledge, and what must hold for it to be true."""
+
+    working_set: WorkingSet
+    now_ms: int
+    at_ms: int | None
+    """The same if somebody named it, none if the database's clock is to be asked as well."""
+    revisions: Mapping[str, int]
+    absent: frozenset[str]
+    """Taken for ids that do not exist, since operations create them: true once they have."""
+
+
+class KnownPromises:
+    """Pending promises of the latest transactions, least recently used first."""
+
+    def __init__(self, *, bytes_max: int = BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._known: dict[str, Known] = {}
+        self._pause = 0
+        self._left = 0
+
+    # Knowing
+
+    def recall(self, plan: Plan, *, now_ms: int, at_ms: int | None = None) -> Recalled | None:
+        """Answer a plan out of knowledge, if it suffices and no deadline has passed."""
+        if self._left:
+            self._left -= 1
+            return None
+        found = self._find(plan) if plan.ids and _is_plain(plan) else None
+        if found is None or any(k.promise.timeout_at_ms <= now_ms for k in found.values()):
+            return None
+        for promise_id in found:
+            self._known[promise_id] = self._known.pop(promise_id)
+        return Recalled(
+            working_set=working_set_of(found.values()),
+            now_ms=now_ms,
+            at_ms=at_ms,
+            revisions={i: known.revision or 0 for i, known in found.items()},
+            absent=frozenset(plan.ids.difference(found)),
+        )
+
+    def _find(self, plan: Plan) -> dict[str, Known] | None:
+        """Find what a plan names, and the awaiters; what it creates may be absent."""
+        known = self._known
+        found = {promise_id: known[promise_id] for promise_id in plan.ids if promise_id in known}
+        if not plan.ids.difference(found).issubset(plan.created):
+            return None
+        awaiters = {awaiter for each in found.values() for awaiter in each.callbacks}
+        for awaiter in awaiters.difference(found):
+            if awaiter not in known:
+                return None
+            found[awaiter] = known[awaiter]
+        return found
+
+    def held(self) -> None:
+        """Note that what was recalled was true."""
+        self._pause //= 2
+
+    def failed(self, recalled: Recalled) -> None:
+        """Forget what was not true, and look more often for a while: it may be so again."""
+        for promise_id in recalled.revisions:
+            self.forget(promise_id)
+        self._pause = min(2 * self._pause + 1, PAUSE_MAX)
+        self._left = self._pause
+
+    # Learning
+
+    def learn(self, known: Known) -> None:
+        """Keep what was read under its lock."""
+        promise = known.promise
+        self.forget(promise.id)
+        is_settled = promise.state is not PromiseState.PENDING
+        if is_settled or known.revision is None or known.is_large:
+            return
+        self._known[promise.id] = known
+        self._bytes += known.size
+        while self._bytes > self._bytes_max:
+            self.forget(next(iter(self._known)))
+
+    def forget(self, promise_id: str) -> None:
+        """Know nothing about a promise."""
+        known = self._known.pop(promise_id, None)
+        if known is not None:
+            self._bytes -= known.size
+
+    def apply(self, changes: Changes, revision: int) -> None:
+        """Do to what is known what a committed transaction did to the rows."""
+        known = self._known
+        for promise in changes.promises_created:
+            self.learn(Known(promise, revision))
+        for promise in changes.promises_updated:
+            if promise.state is not PromiseState.PENDING:
+                self.forget(promise.id)
+            elif promise.id in known:
+                known[promise.id].promise = promise
+        for task in (*changes.tasks_created, *changes.tasks_updated):
+            if task.id in known:
+                known[task.id].task = task
+        self._apply_obligations(changes)
+        for promise_id in revised(changes).intersection(known):
+            known[promise_id].revision = revision
+        for promise_id in _obliged(changes):
+            if promise_id in known and known[promise_id].is_large:
+                self.forget(promise_id)
+
+    def _apply_obligations(self, changes: Changes) -> None:
+        known = self._known
+        for awaited, awaiter in changes.callbacks_removed:
+            if awaited in known:
+                known[awaited].callbacks.pop(awaiter, None)
+        for callback in changes.callbacks_saved:
+            if callback.awaited in known:
+                known[callback.awaited].callbacks[callback.awaiter] = callback
+        for promise_id in changes.listeners_cleared:
+            if promise_id in known:
+                known[promise_id].addresses.clear()
+        for promise_id, address in changes.listeners_added:
+            if promise_id in known:
+                known[promise_id].addresses[address] = None
+
+
+def revised(changes: Changes) -> set[str]:
+    """List the promises that exist already and get a new revision."""
+    ids = {promise.id for promise in changes.promises_updated}
+    ids.update(task.id for task in changes.tasks_created)
+    ids.update(task.id for task in changes.tasks_updated)
+    ids.update(callback.awaited for callback in changes.callbacks_saved)
+    ids.update(awaited for awaited, _ in changes.callbacks_removed)
+    ids.update(promise_id for promise_id, _ in changes.listeners_added)
+    ids.update(changes.listeners_cleared)
+    ids.update(task_id for task_id, _ in changes.resumes_added)
+    ids.update(changes.resumes_cleared)
+    return ids.difference(promise.id for promise in changes.promises_created)
+
+
+def _obliged(changes: Changes) -> Iterator[str]:
+    """List the promises that have more obligations than before."""
+    for callback in changes.callbacks_saved:
+        yield callback.awaited
+    for promise_id, _ in (*changes.listeners_added, *changes.resumes_added):
+        yield promise_id
+
+
+def _is_plain(plan: Plan) -> bool:
+    """Whether a plan asks for nothing but promises that it names."""
+    return not (
+        plan.pids
+        or plan.due_max
+        or plan.queued
+        or plan.behind
+        or plan.turns
+        or plan.schedules
+        or plan.firing
+    )
+
+
+def working_set_of(found: Iterable[Known], *, schedules: Iterable[Schedule] = ()) -> WorkingSet:
+    """Lay out what is known of some promises, and these schedules."""
+    promises: list[Promise] = []
+    tasks: list[Task] = []
+    callbacks: list[Callback] = []
+    listeners: list[tuple[str, str]] = []
+    for known in found:
+        promises.append(known.promise)
+        if known.task is not None:
+            tasks.append(known.task)
+        callbacks += known.callbacks.values()
+        listeners += [(known.promise.id, address) for address in known.addresses]
+    return WorkingSet(
+        promises=promises,
+        tasks=tasks,
+        callbacks=callbacks,
+        listeners=listeners,
+        schedules=schedules,
+    )
