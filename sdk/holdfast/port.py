@@ -6,8 +6,9 @@ that `holdfast.embedded` finds. Both obey the same rules, so the same tests run 
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from holdfast.core.membership import Member, TaskPush
 from holdfast.core.records import Promise
@@ -22,8 +23,7 @@ from holdfast.core.search import (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What a chain was answered, one outcome per operation.
 
     `resent` says that the chain went out more than once because a stream broke: a refusal with

@@ -4,11 +4,15 @@ Needs the package `prometheus-client`, which the library itself does not: the ex
 `db` bring it. Names are the same in every program that uses the library; `group` tells them apart.
 """
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from functools import cache, partial
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
 
 from holdfast.meter import StepEnd, TaskEnd
 
@@ -16,6 +20,7 @@ STEP_SECONDS_BOUNDS: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
 )
 """A step may be an addition or a video: from a millisecond to minutes."""
+_BOUNDS_TEXT: Final = (*(str(float(bound)) for bound in STEP_SECONDS_BOUNDS), "+Inf")
 
 
 class WorkerMetrics:
@@ -35,19 +40,6 @@ class WorkerMetrics:
             "released, halted, unknown_function, lost or abandoned.",
             ["group", "func", "outcome"],
             registry=registry,
-        )
-        steps = Counter(
-            "holdfast_worker_steps",
-            "Attempts at steps that ended, by function and how: succeeded, failed or canceled.",
-            ["group", "func", "outcome"],
-            registry=registry,
-        )
-        step_seconds = Histogram(
-            "holdfast_worker_step_seconds",
-            "Time of one attempt at a step.",
-            ["group", "func"],
-            registry=registry,
-            buckets=STEP_SECONDS_BOUNDS,
         )
         running = Gauge(
             "holdfast_worker_tasks_running",
@@ -69,8 +61,8 @@ class WorkerMetrics:
         )
         # Finding a child by its labels costs more than counting does, and there are few.
         self._tasks = cache(partial(tasks.labels, group))
-        self._steps = cache(partial(steps.labels, group))
-        self._step_seconds = cache(partial(step_seconds.labels, group))
+        self._steps = _Steps(group)
+        registry.register(self._steps)
         self._running = running.labels(group)
         self._connected = connected.labels(group)
         taken_at_once.labels(group).set(slots)
@@ -86,5 +78,53 @@ class WorkerMetrics:
 
     def step_ended(self, *, func: str, outcome: StepEnd, seconds: float) -> None:
         """Count an attempt at a step, which took so long."""
-        self._steps(func, outcome).inc()
-        self._step_seconds(func).observe(seconds)
+        self._steps.count(func, outcome, seconds)
+
+
+class _Times:
+    """How long the attempts at one step took, by bucket and in all."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(STEP_SECONDS_BOUNDS) + 1)
+        self.seconds = 0.0
+
+
+class _Steps(Collector):
+    """Counts attempts at steps, once in each step: a fifth as dear as a counter and a histogram."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._ended: dict[tuple[str, StepEnd], int] = {}
+        self._times: dict[str, _Times] = {}
+
+    def count(self, func: str, outcome: StepEnd, seconds: float) -> None:
+        """Count one attempt."""
+        ended = func, outcome
+        self._ended[ended] = self._ended.get(ended, 0) + 1
+        times = self._times.get(func)
+        if times is None:
+            times = self._times[func] = _Times()
+        times.buckets[bisect_left(STEP_SECONDS_BOUNDS, seconds)] += 1
+        times.seconds += seconds
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """Say what was counted, perhaps to another thread than the one that counts."""
+        ended = CounterMetricFamily(
+            "holdfast_worker_steps",
+            "Attempts at steps that ended, by function and how: succeeded, failed or canceled.",
+            labels=["group", "func", "outcome"],
+        )
+        for (func, outcome), number in self._ended.copy().items():
+            ended.add_metric([self._group, func, outcome], number)
+        yield ended
+        seconds = HistogramMetricFamily(
+            "holdfast_worker_step_seconds",
+            "Time of one attempt at a step.",
+            labels=["group", "func"],
+        )
+        for func, times in self._times.copy().items():
+            buckets = list(zip(_BOUNDS_TEXT, accumulate(times.buckets), strict=True))
+            seconds.add_metric([self._group, func], buckets, times.seconds)
+        yield seconds

@@ -41,15 +41,12 @@ class Kind(Enum):
     INLINE = auto()
     """A step so short that it runs on the event loop: the clock, a random number."""
 
-    @property
-    def is_workflow(self) -> bool:
+    def __init__(self, _number: int) -> None:
+        # No properties: each step asks several times.
+        self.is_workflow = self.name in ("GENERATOR", "ASYNC")
         """Whether the function is a workflow whatever its body does."""
-        return self in (Kind.GENERATOR, Kind.ASYNC)
-
-    @property
-    def takes_commands(self) -> bool:
+        self.takes_commands = self.is_workflow or self.name == "COROUTINE"
         """Whether the body may make durable calls."""
-        return self in (Kind.GENERATOR, Kind.ASYNC, Kind.COROUTINE)
 
 
 class Function:

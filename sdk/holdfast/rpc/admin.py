@@ -38,6 +38,7 @@ class Queue:
 
     `due` tasks may be dispatched now, `running` ones are leased, `suspended` ones wait for
     promises, `halted` ones for a person. `oldest_due_age_ms` is 0 when none is due.
+    `counted_age_ms` says how long ago they were counted while that fails, and is 0 otherwise.
     """
 
     group: str
@@ -48,17 +49,19 @@ class Queue:
     oldest_due_age_ms: int
     members: int
     free_credits: int
+    counted_age_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectedMember:
-    """A process that is connected to the store process that was asked."""
+    """A process that is connected to a store; `store` is the name of that process."""
 
     pid: str
     groups: tuple[str, ...]
     credits: int
     held: int
     connected_at_ms: int
+    store: str = ""
 
 
 class Admin:
@@ -103,15 +106,22 @@ class Admin:
         return await self._ask(call)
 
     async def list_members(self) -> list[ConnectedMember]:
-        """Read who is connected."""
+        """Read who is connected to any of the stores behind the URL, in the order of pids.
 
-        async def call(stub: "AdminAsyncStub") -> list[ConnectedMember]:
-            response = await stub.ListMembers(
+        Each knows its own. One that does not answer is passed over as long as another one does. A
+        process that has just moved may be named twice, by the store that it left as well.
+        """
+
+        async def call(line: Line) -> pb.AdminListMembersResponse:
+            return await _stub(line).ListMembers(
                 pb.AdminListMembersRequest(), timeout=self._timeout_s, metadata=self._metadata()
             )
-            return [_member(member) for member in response.members]
 
-        return await self._ask(call)
+        answers = await self._asking.ask_each(call)
+        # Several addresses may lead to the same store, as those of `localhost` do.
+        by_store = {answer.store or address: answer for address, answer in answers}
+        members = [_member(m, answer.store) for answer in by_store.values() for m in answer.members]
+        return sorted(members, key=lambda member: (member.pid, member.store))
 
     async def watch_queues(
         self, groups: Sequence[str] = (), *, interval_ms: int = 1_000
@@ -192,14 +202,16 @@ def _queue(message: pb.Queue) -> Queue:
         oldest_due_age_ms=message.oldest_due_age_ms,
         members=message.members,
         free_credits=message.free_credits,
+        counted_age_ms=message.counted_age_ms,
     )
 
 
-def _member(message: pb.Member) -> ConnectedMember:
+def _member(message: pb.Member, store: str) -> ConnectedMember:
     return ConnectedMember(
         pid=message.pid,
         groups=tuple(message.groups),
         credits=message.credits,
         held=message.held,
         connected_at_ms=message.connected_at_ms,
+        store=store,
     )

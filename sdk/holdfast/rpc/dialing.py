@@ -70,7 +70,7 @@ class Dialer:
         A store that says it is not ready is better than none: it keeps who comes to it, and serves
         when its database is back. Raises `ServerUnavailable` when nobody answers.
         """
-        addresses = await self._addresses()
+        addresses = await self.addresses()
         random.shuffle(addresses)
         addresses.sort(key=lambda address: address == after)
         return await self._race(addresses)
@@ -82,7 +82,7 @@ class Dialer:
         started anew, to which nobody had a reason to come.
         """
         try:
-            drawn = random.choice(await self._addresses())  # noqa: S311 - spreads load
+            drawn = random.choice(await self.addresses())  # noqa: S311 - spreads load
             if drawn == current:
                 return None
             line = await self._race([drawn])
@@ -100,7 +100,7 @@ class Dialer:
 
     # Names
 
-    async def _addresses(self) -> list[Address]:
+    async def addresses(self) -> list[Address]:
         """Find every address behind the URL; raise `ServerUnavailable` if there is none."""
         looked = await asyncio.gather(*map(self._lookup, self._endpoints), return_exceptions=True)
         found: list[Address] = []
@@ -131,6 +131,10 @@ class Dialer:
             raise ServerUnavailable(message) from error
 
     # Connections
+
+    def line_to(self, address: Address) -> Line:
+        """Answer a line that connects when it is used."""
+        return Line(address=address, channel=address.channel(self._access), is_serving=True)
 
     async def _race(self, addresses: Sequence[Address]) -> Line:
         """Answer the first line to a store that is ready."""

@@ -34,6 +34,7 @@ from holdfast.lineage import (
 from holdfast.options import Options, span_ms
 from holdfast.registry import Function
 from holdfast.retry import RetryPolicy
+from holdfast.tracing import traced
 
 if TYPE_CHECKING:
     from holdfast.frame import Frame
@@ -103,8 +104,8 @@ def remote(
     )
     if options.delay is not None:
         tags[DELAY] = str(now_ms + span_ms(options.delay, field="delay"))
-    param = call_param(
-        run.codec, command.function, command.args, command.kwargs, options.retry_policy
+    param = traced(
+        call_param(run.codec, command.function, command.args, command.kwargs, options.retry_policy)
     )
     if detached:
         param = replace(param, headers={**(param.headers or {}), DETACHED_HEADER: "true"})
@@ -150,7 +151,7 @@ def latent(run: "Execution", frame: "Frame", command: Latent) -> DurableFuture[A
         run,
         child,
         timeout_at_ms=_deadline(run, frame, options),
-        param=Value(data=run.codec.encode(command.data)),
+        param=traced(Value(data=run.codec.encode(command.data))),
         tags=lineage.tags(options.tags),
     )
 

@@ -106,6 +106,7 @@ class Body:
             return stop.value
         finally:
             inside.body.reset(outer)
+        self._run.worker.slow.watch(self._run, self._self)
         return await inside.Marked(coroutine, self._frame, self, begun=(item,))
 
     async def _join(self) -> None:

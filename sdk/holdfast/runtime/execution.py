@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from holdfast.codec import Codec
 from holdfast.commands import DurableFuture
+from holdfast.core.limits import CHAIN_OPERATIONS_MAX
 from holdfast.core.membership import TaskPush
 from holdfast.core.records import (
     Preload,
@@ -63,7 +64,7 @@ OPTIMISM_MARGIN_MS = 2_000
 """A step's value is passed on before it is durable only this far from the step's deadline: there,
 the store might decide that the step timed out instead."""
 
-GETS_PER_CHAIN = 64
+GETS_PER_CHAIN = CHAIN_OPERATIONS_MAX
 
 ANSWER_TOO_LARGE = "answer_too_large"
 """A remote store's refusal of a chain whose answer does not fit one message."""
@@ -448,13 +449,19 @@ class Execution:
     def _learn_answer(
         self, wanted: Sequence[DurableFuture[Any]], count: int, outcomes: Sequence[Outcome]
     ) -> None:
-        """Take in what `count` gets brought; read on while they taught nothing."""
+        """Take in what `count` gets brought; read on while nobody goes on and all are settled.
+
+        Who waits for one of many goes on with the first that is; who waits for all of them has
+        use for what is behind it, up to one that is still open.
+        """
         found = [o.promise for o in outcomes if isinstance(o, Done) and o.promise is not None]
         self.learn(found)
         if any(f.state is not None for f in wanted):
             self._look_pause_s = 0.0
-            self._end_look()
-            return
+            is_open = any(p.state is PromiseState.PENDING for p in found)
+            if self.active > 1 or is_open or len(found) == len(wanted):
+                self._end_look()
+                return
         # A chain ends at its first refusal; what is behind it is still unread.
         refusal = next((o for o in outcomes if isinstance(o, Refusal)), None)
         if refusal is not None and refusal.code == ANSWER_TOO_LARGE and count > 1:
@@ -496,7 +503,15 @@ class Execution:
         # A body at its end waits for all that is left at once; any other wait goes on with one.
         joins = len(awaited) > 1 and len(self.waits) == 1 and not any(w.first for w in self.waits)
         mode = WaitMode.ALL_SETTLED if joins else WaitMode.ANY
-        return fenced.suspend(self.id, self.version, [f.id for f in awaited], mode=mode)
+        ids = [f.id for f in awaited]
+        most = fenced.nameable(self.id, ids, mode)
+        if len(ids) > most and mode is WaitMode.ANY:
+            return self._halted(
+                f"it waits for any of {len(ids)} promises, and a suspend has room for {most} of "
+                "these: wait for all of them by one ctx.all, or for fewer at a time"
+            )
+        # Of all those that do not fit, the rest is waited for when the first ones are settled.
+        return fenced.suspend(self.id, self.version, ids[:most], mode=mode)
 
     def _awaited(self) -> list[DurableFuture[Any]]:
         """Remote children that strands wait for, each once."""
@@ -535,8 +550,12 @@ class Execution:
 
     def halt(self, reason: str) -> None:
         """End the run for a person to look at."""
+        self._halted(reason)
+        self.writer.flush()
+
+    def _halted(self, reason: str) -> Request:
         self._log.error("task_halted", promise_id=self.id, func=self.function.name, reason=reason)
-        self._finish(fenced.halt(self.id, self.version, reason))
+        return self._end_with(fenced.halt(self.id, self.version, reason))
 
     def release(
         self, reason: ReleaseReason | None = None, *, not_before_ms: int | None = None
@@ -559,9 +578,13 @@ class Execution:
         self.worker.start(push, lease_until=self.lease_until, credited=credited)
 
     def _finish(self, end: Request) -> None:
+        self._end_with(end)
+        self.writer.flush()
+
+    def _end_with(self, end: Request) -> Request:
         self._final = end
         self._cancel_strands()
-        self.writer.flush()
+        return end
 
     def lose(self, *, resent: bool) -> None:
         """Stop at once: the lease is somebody else's, or the promise is settled."""

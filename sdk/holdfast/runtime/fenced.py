@@ -1,8 +1,10 @@
 """The requests that a run sends, under its task's id and version."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import Final
 
-from holdfast.core.limits import REASON_BYTES_MAX
+from holdfast.core.limits import AWAITED_MAX, ID_BYTES_MAX, REASON_BYTES_MAX
 from holdfast.core.records import EMPTY, PromiseState, Value, WaitMode
 from holdfast.core.requests import (
     PromiseCreate,
@@ -14,6 +16,18 @@ from holdfast.core.requests import (
     TaskHalt,
     TaskSuspend,
 )
+
+ALL_BYTES_MAX: Final = 1_048_576
+"""What a suspend names of promises that are all waited for: the others can be named later."""
+
+ANY_BYTES_MAX: Final = 4 * 1_048_576 - 4_096
+"""What it names of promises of which any is waited for: as much as a message holds."""
+
+CALLBACK_BYTES: Final = 9
+"""What a message adds to the two ids of each promise that is waited for."""
+
+SURELY_NAMEABLE: Final = ALL_BYTES_MAX // (2 * ID_BYTES_MAX + CALLBACK_BYTES)
+"""So many promises fit, however long their ids are, and leave room for other operations."""
 
 
 def value_of(data: bytes | None) -> Value:
@@ -56,6 +70,16 @@ def suspend(task_id: str, version: int, awaited: Iterable[str], *, mode: WaitMod
         actions=tuple(PromiseRegisterCallback(awaited=a, awaiter=task_id) for a in awaited),
         wait_mode=mode,
     )
+
+
+def nameable(task_id: str, awaited: Sequence[str], mode: WaitMode) -> int:
+    """Count how many of these promises, from the first on, one suspend may name."""
+    if len(awaited) <= SURELY_NAMEABLE:
+        return len(awaited)
+    fixed = len(task_id.encode()) + CALLBACK_BYTES
+    sizes = accumulate(fixed + len(each.encode()) for each in awaited[:AWAITED_MAX])
+    bytes_max = ANY_BYTES_MAX if mode is WaitMode.ANY else ALL_BYTES_MAX
+    return sum(size <= bytes_max for size in sizes)
 
 
 def halt(task_id: str, version: int, reason: str) -> TaskHalt:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from holdfast import tracing
 from holdfast.codec import Codec
-from holdfast.core.records import Promise
+from holdfast.core.records import Promise, Value
 from holdfast.errors import DecodeError
 from holdfast.frame import Frame
 from holdfast.retry import WORKFLOW_DEFAULT, RetryPolicy, from_wire, is_retryable
@@ -21,6 +22,7 @@ class Call:
     args: tuple[object, ...]
     kwargs: dict[str, object]
     retry: RetryPolicy | None
+    param: Value
 
 
 def read_call(codec: Codec, promise: Promise) -> Call:
@@ -47,11 +49,13 @@ def read_call(codec: Codec, promise: Promise) -> Call:
         args=tuple(args),
         kwargs=kwargs,
         retry=None if retry is None else from_wire(retry),
+        param=promise.param,
     )
 
 
 async def run_root(run: Execution, call: Call) -> None:
     """Run a task's function to its end."""
+    tracing.enter(call.param)
     policy = call.retry or run.function.retry_policy
     run.args, run.kwargs = call.args, call.kwargs
     arguments = run.function.arguments

@@ -25,8 +25,14 @@ class SlowSteps:
         self._watched: deque[tuple[float, Execution, DurableFuture[Any]]] = deque()
         self._armed = False
 
-    def watch(self, run: "Execution", child: DurableFuture[Any]) -> None:
-        """Announce a child unless it is over in time."""
+    def watch(self, run: "Execution", child: DurableFuture[Any] | None) -> None:
+        """Announce a child, unless it is over in time or the store has it already.
+
+        Called when its body gives the event loop away: one that never does cannot be announced
+        while it runs, and a timer for it would only wake the process for nothing.
+        """
+        if child is None or child.sent or child.known:
+            return
         self._watched.append((self._loop.time() + self._span_s, run, child))
         if not self._armed:
             self._armed = True

@@ -197,8 +197,6 @@ async def _attempt(
     step_id = frame.lineage.id
     if run.observer is not None:
         run.observe("before_step_body", step_id)
-    if child is not None and not child.sent and not child.known:
-        run.worker.slow.watch(run, child)
     try:
         value = await enter(run, child, frame, args, kwargs)
     except (Panic, NonDeterminism, NonDurableAwait) as error:
@@ -251,7 +249,7 @@ async def _make_sure(run: Execution, child: DurableFuture[Any] | None) -> None:
 
 async def enter_step(
     run: Execution,
-    _child: DurableFuture[Any] | None,
+    child: DurableFuture[Any] | None,
     frame: Frame,
     args: tuple[object, ...],
     kwargs: dict[str, object],
@@ -261,6 +259,7 @@ async def enter_step(
     context = Context(frame)
     if function.kind is Kind.INLINE:
         return function.fn(context, *args, **kwargs)
+    run.worker.slow.watch(run, child)
     with counted(run, frame):
         if function.kind is Kind.ASYNC_STEP:
             return await inside.Marked(function.fn(context, *args, **kwargs), None)

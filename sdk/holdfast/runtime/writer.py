@@ -28,6 +28,7 @@ from holdfast.core.requests import (
 )
 from holdfast.errors import ServerUnavailable
 from holdfast.port import Answer
+from holdfast.runtime.fenced import SURELY_NAMEABLE
 
 if TYPE_CHECKING:
     from holdfast.runtime.execution import Execution
@@ -57,14 +58,13 @@ class Role(Enum):
 class Write:
     """One fenced operation. `void` ones keep their place in the count but are not sent."""
 
-    __slots__ = ("child", "request", "role", "size", "void")
+    __slots__ = ("child", "request", "role", "void")
 
     def __init__(self, request: TaskFence, child: "DurableFuture[object]", role: Role) -> None:
         self.request = request
         self.child = child
         self.role = role
         self.void = False
-        self.size = _bytes_of(request.action)
 
 
 def _bytes_of(action: PromiseCreate | PromiseSettle | PromiseRecord) -> int:
@@ -167,6 +167,8 @@ class Writer:
         end: Request | None = None
         if not self._queue and len(chunk) < CHAIN_OPERATIONS_MAX:
             end = self._run.end_request()
+        if chunk and isinstance(end, TaskSuspend) and len(end.actions) > SURELY_NAMEABLE:
+            end = None  # it may fill a message by itself, and follows the answer
         if chunk or end is not None:
             self._send(chunk, end)
 
@@ -185,10 +187,10 @@ class Writer:
         chunk: list[Write] = []
         size = 0
         while queue and len(chunk) < CHAIN_OPERATIONS_MAX:
-            write = queue[0]
-            if chunk and size + write.size > CHAIN_BYTES_MAX:
-                break
-            size += write.size
+            if len(queue) > 1 or chunk:  # one alone is sent whatever its size
+                size += _bytes_of(queue[0].request.action)
+                if chunk and size > CHAIN_BYTES_MAX:
+                    break
             chunk.append(queue.popleft())
         return chunk
 

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ from holdfast.core.requests import (
     TaskHeartbeat,
     TaskSuspend,
 )
+from holdfast.runtime.slow import SlowSteps
 from holdfast.runtime.writer import CHAIN_BYTES_MAX
 from holdfast.testing.clock import FakeClock
 from tests.integration.library.world import (
@@ -245,6 +246,57 @@ async def test_a_step_that_takes_long_becomes_visible_while_it_runs(world: World
     assert seen.is_pending
     assert await handle == 1
     assert store.kinds()[1] == [CREATE]
+
+
+@pytest.mark.parametrize("kind", [None, "step"], ids=["in a thread", "registered as a step"])
+async def test_a_step_of_any_kind_becomes_visible_while_it_runs(
+    world: World, kind: Literal["step"] | None
+) -> None:
+    resonate, store = world.recording(slow_step_ms=5)
+    going = threading.Event()
+
+    def plain(_ctx: Context) -> int:
+        going.wait()
+        return 1
+
+    async def awaiting(_ctx: Context) -> int:
+        return await asyncio.to_thread(going.wait)
+
+    slow = plain if kind is None else resonate.register(awaiting, kind=kind)
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.run(slow))
+
+    handle = await resonate.begin_run(world.new_id(), workflow)
+    await store.until(TaskFence)
+    going.set()
+
+    assert await handle == 1
+    assert store.kinds()[1] == [CREATE]
+
+
+async def test_a_step_that_waits_for_nothing_sets_no_timer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resonate, _ = world.recording()
+    watched: list[object] = []
+    monkeypatch.setattr(SlowSteps, "watch", lambda _self, _run, child: watched.append(child))
+
+    async def at_once(_ctx: Context) -> int:
+        return 1
+
+    async def after_a_turn(_ctx: Context) -> int:
+        await asyncio.sleep(0)
+        return 2
+
+    @resonate.register
+    def workflow(ctx: Context) -> Any:
+        return [(yield ctx.run(at_once)), (yield ctx.run(after_a_turn))]
+
+    root = world.new_id()
+    assert await resonate.run(root, workflow) == [1, 2]
+    assert [cast("Any", child).id for child in watched] == [f"{root}.1"]
 
 
 async def test_without_a_safe_lease_a_step_is_announced_before_it_runs(world: World) -> None:

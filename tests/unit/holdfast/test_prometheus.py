@@ -27,6 +27,23 @@ def test_counts_are_served_with_the_group_of_the_process() -> None:
     assert 'holdfast_worker_slots{group="mail"} 8.0' in lines
 
 
+def test_times_of_steps_add_up_bucket_by_bucket() -> None:
+    registry = CollectorRegistry()
+    metrics = WorkerMetrics(group="mail", slots=8, registry=registry)
+
+    for seconds in (0.001, 0.0011, 2.0, 301.0):  # a bound belongs to the bucket below it
+        metrics.step_ended(func="render", outcome="succeeded", seconds=seconds)
+
+    def sample(suffix: str, **more: str) -> float | None:
+        labels = {"group": "mail", "func": "render", **more}
+        return registry.get_sample_value(f"holdfast_worker_step_seconds_{suffix}", labels)
+
+    bounds = ("0.001", "0.0025", "1.0", "2.5", "300.0", "+Inf")
+    assert [sample("bucket", le=bound) for bound in bounds] == [1, 2, 2, 3, 3, 4]
+    assert sample("count") == 4
+    assert sample("sum") == sum((0.001, 0.0011, 2.0, 301.0))
+
+
 def test_what_is_true_now_is_read_at_each_scrape() -> None:
     registry = CollectorRegistry()
     metrics = WorkerMetrics(group="mail", slots=8, registry=registry)

@@ -19,6 +19,10 @@ class Loop:
         self._now = 0.0
         self._calls: list[tuple[float, Callable[[], None]]] = []
 
+    @property
+    def timers(self) -> int:
+        return len(self._calls)
+
     def time(self) -> float:
         return self._now
 
@@ -43,6 +47,7 @@ class Child:
     name: str
     state: PromiseState | None = None
     sent: int = 0
+    known: bool = False
 
 
 @dataclass
@@ -120,6 +125,17 @@ def test_a_step_that_was_announced_meanwhile_is_not_announced_again(watch: Watch
     watch.loop.advance(SPAN_S)
 
     assert watch.run.announced == []
+
+
+@pytest.mark.parametrize("begun", [{"known": True}, {"sent": 3}], ids=["known", "sent"])
+def test_a_step_that_the_store_has_already_sets_no_timer(begun: dict[str, Any]) -> None:
+    loop = Loop()
+    steps = SlowSteps(cast("Any", loop), span_s=SPAN_S)
+
+    steps.watch(cast("Any", Run()), cast("Any", Child("announced", **begun)))
+    steps.watch(cast("Any", Run()), None)
+
+    assert loop.timers == 0
 
 
 def test_a_run_whose_last_write_is_decided_announces_nothing(watch: Watch) -> None:
