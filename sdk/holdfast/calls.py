@@ -39,6 +39,7 @@ from holdfast.runtime.children import call_param
 from holdfast.runtime.subscriptions import Subscription, Subscriptions
 from holdfast.runtime.waits import ending_error
 from holdfast.runtime.worker import Worker, WorkerSettings
+from holdfast.tracing import traced
 
 _PageT = TypeVar("_PageT", PromisePage, TaskPage, SchedulePage)
 
@@ -205,7 +206,7 @@ class Calls:
         return PromiseCreate(
             id=full_id,
             timeout_at_ms=now_ms + options.timeout_ms,
-            param=call_param(self.codec, function, args, kwargs, options.retry_policy),
+            param=traced(call_param(self.codec, function, args, kwargs, options.retry_policy)),
             tags=tags,
         )
 

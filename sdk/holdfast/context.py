@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, overload
 
+from holdfast import tracing
 from holdfast.commands import (
     Check,
     Choice,
@@ -72,6 +73,16 @@ class Info:
     def tags(self) -> Mapping[str, str]:
         """Tags of the promise."""
         return self._frame.tags
+
+    @property
+    def traceparent(self) -> str | None:
+        """Parent of spans that the function records, as W3C Trace Context writes it."""
+        return tracing.traceparent()
+
+    @property
+    def trace_id(self) -> str | None:
+        """Id of the trace that the run belongs to: that of the request which led to it."""
+        return tracing.trace_id()
 
 
 class Context:

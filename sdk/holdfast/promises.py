@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from holdfast.core.limits import SEARCH_LIMIT_DEFAULT
-from holdfast.core.records import EMPTY, Promise, PromiseState, Value
+from holdfast.core.records import EMPTY, TARGET, Promise, PromiseState, Value
 from holdfast.core.requests import PromiseCreate, PromiseGet, PromiseSettle, Request
 from holdfast.core.search import PromiseSearch
 from holdfast.errors import DecodeError
@@ -14,6 +14,7 @@ from holdfast.inside import warn_of_client_call
 from holdfast.lineage import external_tags, prefixed
 from holdfast.options import TIMEOUT_MS_DEFAULT, span_ms
 from holdfast.states import parse_state
+from holdfast.tracing import traced
 
 if TYPE_CHECKING:
     from holdfast.client import Resonate
@@ -82,10 +83,11 @@ class Promises:
         `timeout` is a span in seconds, `timeout_at` an instant (a datetime, or milliseconds since
         the epoch); default a day.
         """
+        param = self._value(data, headers, raw=raw)
         create = PromiseCreate(
             id=self._id(id),
             timeout_at_ms=self._timeout_at_ms(timeout, timeout_at),
-            param=self._value(data, headers, raw=raw),
+            param=traced(param) if tags and TARGET in tags else param,
             tags=external_tags(tags),
         )
         return await self._ask(create, raw=raw)

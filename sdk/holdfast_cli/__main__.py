@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeAlias
 
-from holdfast.core.limits import SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_MAX
+from holdfast.core.limits import SEARCH_LIMIT_MAX
 from holdfast_cli import dev, queues, records
 from holdfast_cli.demo import first_order, orders
 from holdfast_cli.errors import CommandFailed, UsageError
@@ -51,8 +51,10 @@ COMMANDS: Mapping[str, Mapping[str, Mapping[str, object]]] = {
     "dev": {},
     "demo": {"first-order": {}, "orders": {}},
     "queues": {},
+    "members": {},
     "promises": {name: {} for name in ("search", *records.PROMISES)},
     "tasks": {name: {} for name in ("search", *records.TASKS)},
+    "schedules": {name: {} for name in ("search", *records.SCHEDULES)},
 }
 
 
@@ -91,13 +93,15 @@ def _parser() -> "_Parser":
     demo = _add(commands, "demo", "play a short story that ends by itself")
     _add_demos(_commands_of(demo))
     _add_queues(_add(commands, "queues", "show how much work waits for which worker group"))
+    _add_members(_add(commands, "members", "show which processes are connected to which store"))
     for name, text, acts in (
         ("promises", "find, show and settle promises", records.PROMISES),
         ("tasks", "find, show, halt and continue tasks", records.TASKS),
+        ("schedules", "find, show, pause, resume and delete schedules", records.SCHEDULES),
     ):
         of_records = _commands_of(_add(commands, name, text))
         _add_search(_add(of_records, "search", f"list {name} in the order of their ids"), name)
-        _add_records(of_records, acts)
+        _add_records(of_records, acts, name.removesuffix("s"))
     return parser
 
 
@@ -192,12 +196,10 @@ def _add_dev(parser: "_Parser") -> None:
     parser.set_defaults(run=lambda parsed: dev.command(_options(parsed)))
 
 
-def _add_records(
-    commands: "_Commands", acts: Mapping[str, tuple[records.Act, str, str | None]]
-) -> None:
+def _add_records(commands: "_Commands", acts: records.Acts, noun: str) -> None:
     for name, (act, text, given) in acts.items():
         parser = _add(commands, name, text)
-        parser.add_argument("id", metavar="ID", help="id of the promise")
+        parser.add_argument("id", metavar="ID", help=f"id of the {noun}")
         if given == "value":
             parser.add_argument(
                 "--value", type=_json, metavar="JSON", dest="given", help="what comes with it"
@@ -219,18 +221,21 @@ def _add_records(
 
 
 def _add_search(parser: "_Parser", name: str) -> None:
-    listing, states = records.LISTINGS[name]
-    parser.add_argument(
-        "--state", choices=[state.value for state in states], help="only those in this state"
-    )
-    if name == "promises":
+    search = records.SEARCHES[name]
+    if search.states is not None:
+        parser.add_argument(
+            "--state",
+            choices=[state.value for state in search.states],
+            help="only those in this state",
+        )
+    if search.has_tags:
         parser.add_argument(
             "--tags", type=_tags, metavar="JSON", help="only those that carry all of these tags"
         )
     parser.add_argument(
         "--limit",
         type=_integer(1, SEARCH_LIMIT_MAX),
-        default=SEARCH_LIMIT_DEFAULT,
+        default=search.limit,
         metavar="N",
         help="how many at most (default: %(default)s)",
     )
@@ -238,11 +243,10 @@ def _add_search(parser: "_Parser", name: str) -> None:
         "--cursor", metavar="TEXT", help="go on where the page ended that told this cursor"
     )
     _add_store(parser)
-    filters = ["state", "limit", "cursor", *(["tags"] if name == "promises" else [])]
     parser.set_defaults(
         run=lambda parsed: records.list_command(
-            listing,
-            {field: getattr(parsed, field) for field in filters},
+            search.listing,
+            {field: getattr(parsed, field) for field in search.filters},
             store=parsed.store,
             data=parsed.data,
         )
@@ -275,6 +279,11 @@ def _add_store(parser: "_Parser") -> None:
 def _add_queues(parser: "_Parser") -> None:
     _add_store(parser)
     parser.set_defaults(run=lambda parsed: queues.command(store=parsed.store, data=parsed.data))
+
+
+def _add_members(parser: "_Parser") -> None:
+    _add_store(parser)
+    parser.set_defaults(run=lambda parsed: queues.members(store=parsed.store, data=parsed.data))
 
 
 def _add_data(parser: "_Parser", text: str) -> None:

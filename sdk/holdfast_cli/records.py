@@ -1,25 +1,29 @@
-"""`holdfast promises` and `holdfast tasks`: find records, read one, settle it, let it go on."""
+"""`holdfast promises`, `tasks` and `schedules`: find records, read one, settle it, let it go on."""
 
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from holdfast import DurablePromise, Resonate
 from holdfast.codec import describe_error
+from holdfast.core.limits import SCHEDULE_SEARCH_LIMIT_DEFAULT, SEARCH_LIMIT_DEFAULT
 from holdfast.core.records import PromiseState, TaskState
 from holdfast.errors import ResonateError
 from holdfast.promises import FoundPromises
+from holdfast.schedules import DurableSchedule, FoundSchedules
 from holdfast.tasks import DurableTask, FoundTasks
 from holdfast_cli.errors import CommandFailed, UsageError
 from holdfast_cli.queues import address_of
 
 _R = TypeVar("_R")
 
-Act = Callable[[Resonate, str, Any], Awaitable[DurablePromise | DurableTask]]
+Act = Callable[[Resonate, str, Any], Awaitable[DurablePromise | DurableTask | DurableSchedule]]
+Acts = Mapping[str, tuple[Act, str, str | None]]
+"""By name: what is done, how that is described, and what can be given along."""
 
 
 async def _get_promise(resonate: Resonate, promise_id: str, _value: object) -> DurablePromise:
@@ -53,22 +57,45 @@ async def _continue(resonate: Resonate, task_id: str, _value: object) -> Durable
     return await resonate.tasks.get(task_id)
 
 
-PROMISES: Mapping[str, tuple[Act, str, str | None]] = {
+async def _get_schedule(resonate: Resonate, schedule_id: str, _value: object) -> DurableSchedule:
+    return await resonate.schedules.get(schedule_id)
+
+
+async def _pause(resonate: Resonate, schedule_id: str, _value: object) -> DurableSchedule:
+    return await resonate.schedules.pause(schedule_id)
+
+
+async def _resume(resonate: Resonate, schedule_id: str, _value: object) -> DurableSchedule:
+    return await resonate.schedules.resume(schedule_id)
+
+
+async def _delete(resonate: Resonate, schedule_id: str, _value: object) -> DurableSchedule:
+    """Delete a schedule; answer it as it was, so that who erred can make it anew."""
+    schedule = await resonate.schedules.get(schedule_id)
+    await resonate.schedules.delete(schedule_id)
+    return schedule
+
+
+PROMISES: Acts = {
     "get": (_get_promise, "show a promise", None),
     "resolve": (_resolve, "give a promise its value", "value"),
     "reject": (_reject, "reject a promise", "value"),
     "cancel": (_cancel, "cancel a promise and what is attached to it", "value"),
 }
-"""By name: what is done, how that is described, and what can be given along."""
-
-TASKS: Mapping[str, tuple[Act, str, str | None]] = {
+TASKS: Acts = {
     "get": (_get_task, "show the task of a promise", None),
     "halt": (_halt, "give a task to nobody until it is continued", "reason"),
     "continue": (_continue, "let a halted task go on", None),
 }
+SCHEDULES: Acts = {
+    "get": (_get_schedule, "show a schedule", None),
+    "pause": (_pause, "let a schedule start nothing until it is resumed", None),
+    "resume": (_resume, "let a paused schedule go on", None),
+    "delete": (_delete, "delete a schedule, and not what it has started", None),
+}
 
-
-Listing = Callable[[Resonate, Mapping[str, Any]], Awaitable[FoundPromises | FoundTasks]]
+Found = FoundPromises | FoundTasks | FoundSchedules
+Listing = Callable[[Resonate, Mapping[str, Any]], Awaitable[Found]]
 
 
 async def _search_promises(resonate: Resonate, filters: Mapping[str, Any]) -> FoundPromises:
@@ -79,11 +106,33 @@ async def _search_tasks(resonate: Resonate, filters: Mapping[str, Any]) -> Found
     return await resonate.tasks.search(**filters)
 
 
-LISTINGS: Mapping[str, tuple[Listing, type[StrEnum]]] = {
-    "promises": (_search_promises, PromiseState),
-    "tasks": (_search_tasks, TaskState),
+async def _search_schedules(resonate: Resonate, filters: Mapping[str, Any]) -> FoundSchedules:
+    return await resonate.schedules.search(**filters)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """How records of a kind are listed, and by what they are chosen."""
+
+    listing: Listing
+    states: type[StrEnum] | None = None
+    has_tags: bool = False
+    limit: int = SEARCH_LIMIT_DEFAULT
+
+    @property
+    def filters(self) -> list[str]:
+        """The names of what may be given."""
+        chosen = {"state": self.states is not None, "tags": self.has_tags}
+        return [*(name for name, is_known in chosen.items() if is_known), "limit", "cursor"]
+
+
+SEARCHES: Mapping[str, Search] = {
+    "promises": Search(listing=_search_promises, states=PromiseState, has_tags=True),
+    "tasks": Search(listing=_search_tasks, states=TaskState),
+    "schedules": Search(
+        listing=_search_schedules, has_tags=True, limit=SCHEDULE_SEARCH_LIMIT_DEFAULT
+    ),
 }
-"""How records of a kind are listed, and the states that they may be in."""
 
 
 def list_command(

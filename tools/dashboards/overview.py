@@ -237,6 +237,56 @@ STORE: Final = Row(
     ),
 )
 
+SCHEDULES: Final = Row(
+    title="Schedules",
+    panels=(
+        Panel(
+            title="Fired instants",
+            description="Planned instants that became promises, per second.",
+            unit="ops",
+            queries=(
+                Query(
+                    expr=sum_rate("holdfast_store_schedule_promises_total", by="job"),
+                    legend="{{job}}",
+                ),
+            ),
+        ),
+        Panel(
+            title="Lateness of schedules",
+            description="How long after its planned instant each was fired, and how long the "
+            "earliest has been over that still waits: it grows while nothing fires.",
+            unit="s",
+            queries=(
+                Query(
+                    expr=quantile("0.5", "holdfast_store_schedule_lateness_seconds"), legend="p50"
+                ),
+                Query(
+                    expr=quantile("0.99", "holdfast_store_schedule_lateness_seconds"), legend="p99"
+                ),
+                Query(
+                    expr=f"max(holdfast_store_schedule_lag_seconds{HERE})",
+                    legend="waiting",
+                    is_right=True,
+                ),
+            ),
+        ),
+        Panel(
+            title="Schedules that cannot be fired",
+            description="Tries that failed, per second, and the schedules that are set aside for "
+            "it. The log has `schedule_set_aside` with the id and the reason.",
+            unit="short",
+            queries=(
+                Query(expr=sum_rate("holdfast_store_schedules_refused_total"), legend="failed / s"),
+                Query(
+                    expr=f"max(holdfast_store_schedules_set_aside{HERE})",
+                    legend="set aside",
+                    is_right=True,
+                ),
+            ),
+        ),
+    ),
+)
+
 ERRORS: Final = Row(
     title="Errors",
     panels=(
@@ -349,5 +399,5 @@ OVERVIEW: Final = Dashboard(
     description="Whether work is getting done: what is due, how old it is, how fast the store "
     "commits, and what fails.",
     variables=(NAMESPACE,),
-    rows=(NOW, WORK, STORE, ERRORS, PROCESSES),
+    rows=(NOW, WORK, STORE, SCHEDULES, ERRORS, PROCESSES),
 )

@@ -34,6 +34,7 @@ class Queue(_message.Message):
     OLDEST_DUE_AGE_MS_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
     FREE_CREDITS_FIELD_NUMBER: _builtins.int
+    COUNTED_AGE_MS_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """Group, parsed from the targets of its tasks."""
     due: _builtins.int
@@ -50,6 +51,10 @@ class Queue(_message.Message):
     """Connected members of the group that have ever been given credits."""
     free_credits: _builtins.int
     """Tasks that those members could take now."""
+    counted_age_ms: _builtins.int
+    """How long ago the tasks were counted, while the database does not count them anew; 0 as long as
+    it does, which is about once a second, or once in ten where there are millions.
+    """
     def __init__(
         self,
         *,
@@ -61,10 +66,11 @@ class Queue(_message.Message):
         oldest_due_age_ms: _builtins.int = ...,
         members: _builtins.int = ...,
         free_credits: _builtins.int = ...,
+        counted_age_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["due", b"due", "free_credits", b"free_credits", "group", b"group", "halted", b"halted", "members", b"members", "oldest_due_age_ms", b"oldest_due_age_ms", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted_age_ms", b"counted_age_ms", "due", b"due", "free_credits", b"free_credits", "group", b"group", "halted", b"halted", "members", b"members", "oldest_due_age_ms", b"oldest_due_age_ms", "running", b"running", "suspended", b"suspended"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -234,6 +240,11 @@ class AdminListMembersResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MEMBERS_FIELD_NUMBER: _builtins.int
+    STORE_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    """Name of this store process, which no other one has: its host's, and a part of its own. Whoever
+    asks several addresses learns by it which of them lead to the same process.
+    """
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
         """Ordered by pid."""
@@ -242,10 +253,11 @@ class AdminListMembersResponse(_message.Message):
         self,
         *,
         members: _abc.Iterable[Global___Member] | None = ...,
+        store: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "store", b"store"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

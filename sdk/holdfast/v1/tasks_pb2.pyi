@@ -763,22 +763,28 @@ class TasksSearchRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    ID_PREFIX_FIELD_NUMBER: _builtins.int
     state: _common_pb2.TaskState.ValueType
     """Exact state as it reads now; unspecified for any."""
     limit: _builtins.int
     """Page size, 1 to 1000; 0 for 100."""
     cursor: _builtins.str
     """Position after which to go on; empty for the start."""
+    id_prefix: _builtins.str
+    """Only ids that begin with this, and with the prefix of the caller's token; empty for all that
+    the token covers.
+    """
     def __init__(
         self,
         *,
         state: _common_pb2.TaskState.ValueType = ...,
         limit: _builtins.int = ...,
         cursor: _builtins.str = ...,
+        id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "limit", b"limit", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "id_prefix", b"id_prefix", "limit", b"limit", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,10 +63,10 @@ class OrderAccepted(msgspec.Struct, rename="camel"):
 
 
 ORDER_ACCEPTED: Final[Answers] = {
-    202: OrderAccepted("accepted", "ord-1", "/orders/ord-1/status"),
+    202: OrderAccepted("accepted", "ord-schema-1", "/orders/ord-schema-1/status"),
     400: Refusal("Missing required order fields"),
 }
-ORDER_STATUS: Final = _standing({"orderId": "ord-1"}, under_way="processing")
+ORDER_STATUS: Final = _standing({"orderId": "ord-schema-1"}, under_way="processing")
 
 
 class Started(msgspec.Struct):

@@ -15,7 +15,7 @@ _DAY_MS: Final = 24 * 3_600_000
 JOB_ID: Final = "job/3473c4cd-4f15-5b97-9155-fa3e84f07125"  # that of the key `one`
 
 PARAMETERS: Final[Mapping[str, object]] = {
-    "order_id": "ord-1",
+    "order_id": "ord-schema-1",
     "report_id": "rpt_1790000000000_5f3a9c1e",
     "file": "rpt_1790000000000_5f3a9c1e.csv",
     "key": "buy-1",

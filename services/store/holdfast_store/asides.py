@@ -2,7 +2,8 @@
 
 A look gives out many tasks in one transaction. When the database refuses that, nobody knows which
 of them it meant: the next look at the group may give out half as many, until the culprit is alone.
-It is passed over from then on and tried again after pauses that grow.
+It is passed over from then on and tried again after pauses that grow. So is one whose row is
+damaged, which whoever read it knows at once.
 """
 
 from collections.abc import Sequence
@@ -38,12 +39,12 @@ class Asides:
 
     @property
     def skipped(self) -> frozenset[str]:
-        """Tasks that are given to nobody now."""
+        """Tasks that are not even loaded now."""
         return frozenset(self._skipped)
 
-    def may_place(self, task_id: str, *, group: str, placed: int) -> bool:
-        """Whether a look that has placed so many tasks of a group may place this one as well."""
-        return task_id not in self._skipped and placed < self._bounds.get(group, BOUND_MAX)
+    def may_place(self, *, group: str, placed: int) -> bool:
+        """Whether a look that has placed so many tasks of a group may place one more."""
+        return placed < self._bounds.get(group, BOUND_MAX)
 
     def undone(self, task_ids: Sequence[str]) -> None:
         """Learn what a transaction would have given out that did not commit."""
@@ -59,9 +60,12 @@ class Asides:
             for group in groups if undone else ():
                 self._bounds[group] = len(undone) // 2
             return None
-        if len(self._skipped) >= ASIDE_MAX:
+        return self.set_aside(undone[0])
+
+    def set_aside(self, task_id: str) -> Aside | None:
+        """Pass a task over from now on; without an answer it is already, or too many are."""
+        if task_id in self._skipped or len(self._skipped) >= ASIDE_MAX:
             return None
-        (task_id,) = undone
         if len(self._tries) >= ASIDE_MAX and task_id not in self._tries:
             self._tries.pop(next(iter(self._tries)))
         tries = self._tries[task_id] = self._tries.get(task_id, 0) + 1

@@ -12,10 +12,11 @@ from typing import Final
 from holdfast.core.records import Schedule
 from holdfast.core.working_set import Changes
 from holdfast_chassis.logs import get_logger
+from holdfast_store.asides import Aside
 from holdfast_store.batches import Back, Batch, Committed, Gone
 from holdfast_store.members import Members
 from holdfast_store.observer import Observer
-from holdfast_store.storage import Storage, StorageError
+from holdfast_store.storage import RowUnreadable, Storage, StorageError
 from holdfast_store.suspects import DueRows, Suspects
 from holdfast_store.vain import VainLooks
 from holdfast_store.wakeups import News
@@ -240,6 +241,8 @@ class Background:
             await self._suspect(batch, error)
         elif batch.suspects.ids:
             self._look_closer(batch.suspects, error)
+        elif isinstance(error, RowUnreadable):
+            self._go_without(batch, error)
         elif batch.looks and not batch.lost:
             self._look_without(batch, error)
         else:
@@ -254,21 +257,35 @@ class Background:
             log.error("background_rejected", error=str(error))
             self.failed(batch)
             return
-        log.error(
-            "queued_task_set_aside",
-            id=aside.id,
-            tries=aside.tries,
-            pause_s=aside.pause_s,
-            error=str(error),
-        )
+        self._pass_over(aside, groups, error)
+        self._members.look_again(batch.looks)
+        self._wake()
+
+    def _go_without(self, batch: Batch, error: RowUnreadable) -> None:
+        """Do it again at once, without the tasks that cannot be loaded."""
+        groups = list(batch.looks.groups())
+        found = [self._members.asides.set_aside(task_id) for task_id in error.needed_by]
+        asides = [aside for aside in found if aside is not None]
+        if not asides:
+            log.error("background_rejected", error=str(error))
+            self.failed(batch)
+            return
+        for aside in asides:
+            self._pass_over(aside, groups, error)
+        self._lost[:0] = batch.lost
+        self._members.look_again(batch.looks)
+        self._wake()
+
+    def _pass_over(self, aside: Aside, groups: Collection[str], error: Exception) -> None:
+        """Say once that a task is set aside, and look for it in these groups after its pause."""
+        if aside.tries == 1:
+            log.error("queued_task_set_aside", id=aside.id, error=str(error))
 
         def again() -> None:
             self._members.asides.try_again(aside.id)
             self.tasks_came(groups)
 
         self._later(aside.pause_s, again)
-        self._members.look_again(batch.looks)
-        self._wake()
 
     async def _suspect(self, batch: Batch, error: Exception) -> None:
         try:

@@ -198,6 +198,7 @@ class Decider:
         keys.ids.update(schedules.named_by(batch.firing))
         return Plan(
             ids=keys.ids,
+            created=keys.created,
             pids=keys.pids,
             due_max=self._due_max if batch.due else 0,
             due_skip=self._suspects.skipped if batch.due else (),
@@ -205,6 +206,7 @@ class Decider:
             behind=batch.looks.behind,
             turns=batch.looks.turns,
             schedules=keys.schedules,
+            skip=self._members.asides.skipped,
             firing=[due.schedule.id for due in batch.firing],
             told=batch.at_ms is not None,
         )
@@ -283,7 +285,7 @@ class Decider:
         """Whether the database may be asked to give out a task that waited, beside the others."""
         group = task.address.group
         found = decided.seen[group]
-        if self._members.asides.may_place(task.id, group=group, placed=found.taken):
+        if self._members.asides.may_place(group=group, placed=found.taken):
             return True
         found.meet(placed=False)
         return False
@@ -401,13 +403,6 @@ def _late_leases(ws: WorkingSet, ids: Iterable[str], now_ms: int) -> Iterator[in
         task = ws.task(task_id)
         if task is not None and task.lease_at_ms is not None and task.lease_at_ms <= now_ms:
             yield now_ms - task.lease_at_ms
-
-
-def is_refused(outcome: Outcome) -> bool:
-    """Tell whether an outcome ends its chain: a refusal, or a fence around one."""
-    return isinstance(outcome, Refusal) or (
-        isinstance(outcome, Done) and isinstance(outcome.action, Refusal)
-    )
 
 
 def preload_ids(decided: Decided) -> list[str]:

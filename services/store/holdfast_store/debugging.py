@@ -15,6 +15,7 @@ from holdfast.core.stored import StoredState
 from holdfast_chassis.logs import get_logger
 from holdfast_store.archives.port import Chunk, Records
 from holdfast_store.engine import Engine
+from holdfast_store.firing import FiringRefused
 from holdfast_store.gate import Gate
 from holdfast_store.storage import Storage, StorageUnavailable, TransactionAborted
 
@@ -92,7 +93,12 @@ class Debug:
         while await self._engine.firing.fire_due(at_ms=at_ms):
             is_busy = await self._sweep_all(at_ms)
         next_ms = await self._storage.next_schedule_at_ms()
-        return is_busy or (next_ms is not None and next_ms <= at_ms)
+        if is_busy or next_ms is None or next_ms > at_ms:
+            return is_busy
+        flaw = await self._engine.firing.flaw_at(at_ms)
+        if flaw is not None:
+            raise FiringRefused(f"schedules that are due cannot be fired: {flaw}")
+        return True
 
     async def _sweep_all(self, at_ms: int) -> bool:
         before: list[str] = []

@@ -21,6 +21,7 @@ from holdfast.core.search import (
     TaskSearch,
 )
 from holdfast_chassis.logs import get_logger
+from holdfast_store.clock import clock_of
 from holdfast_store.engine import Engine, Session
 from holdfast_store.loops.schedules import ScheduleTimer
 from holdfast_store.loops.timers import Timers
@@ -85,7 +86,7 @@ class EmbeddedStore:
     def __init__(self, url: str) -> None:
         self._url = url
         self._storage = open_storage(url)
-        self._engine = Engine(self._storage)
+        self._engine = Engine(self._storage, clock=clock_of(self._storage))
         self._timers: list[asyncio.Task[None]] = []
         self._session: Session | None = None
 

@@ -1,15 +1,10 @@
-"""What the store counts, and how it is written out.
+"""What the store has counted, as it is written out for whoever scrapes.
 
-Counting happens on the hot path, so that it is additions to plain numbers; the metrics library
-sees them only when somebody scrapes. Names that begin with `resonate_` repeat ours under the
-protocol's names (§7.3), so that its public dashboard works.
+The metrics library sees the numbers only then. Names that begin with `resonate_` repeat ours under
+the protocol's names (§7.3), so that its public dashboard works.
 """
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import accumulate
-from threading import Lock
 from typing import Final
 
 from prometheus_client.core import (
@@ -20,51 +15,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from holdfast.core import requests
-from holdfast.core.requests import Request
-from holdfast.core.search import PromiseSearch, ScheduleSearch, Search, TaskSearch
+from holdfast_store.counts import OPERATIONS, Counts
+from holdfast_store.histograms import Histogram
 from holdfast_store.loops.neighbors import Neighborhood
 from holdfast_store.members import MemberStatus
 from holdfast_store.statistics import Queue
 
-SECONDS_BOUNDS: Final = (
-    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
-)
-"""The default buckets of Prometheus clients, as the protocol's dashboard expects."""
-
-LATENESS_BOUNDS: Final = (
-    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
-    *(10.0, 30.0, 60.0, 300.0, 3600.0),
-)
-"""Down to the milliseconds of a good day, up to the hours that a store was away."""
-
-BATCH_SECONDS_BOUNDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0)
-COUNT_BOUNDS: Final = tuple(2.0**n for n in range(11))
-
-OPERATIONS: Final[dict[type[Request | Search], str]] = {
-    requests.PromiseGet: "promise.get",
-    requests.PromiseCreate: "promise.create",
-    requests.PromiseSettle: "promise.settle",
-    requests.PromiseRegisterCallback: "promise.register_callback",
-    requests.PromiseRegisterListener: "promise.register_listener",
-    requests.TaskGet: "task.get",
-    requests.TaskCreate: "task.create",
-    requests.TaskAcquire: "task.acquire",
-    requests.TaskRelease: "task.release",
-    requests.TaskFulfill: "task.fulfill",
-    requests.TaskSuspend: "task.suspend",
-    requests.TaskFence: "task.fence",
-    requests.TaskHeartbeat: "task.heartbeat",
-    requests.TaskHalt: "task.halt",
-    requests.TaskContinue: "task.continue",
-    requests.ScheduleGet: "schedule.get",
-    requests.ScheduleCreate: "schedule.create",
-    requests.ScheduleDelete: "schedule.delete",
-    requests.SchedulePause: "schedule.pause",
-    PromiseSearch: "promise.search",
-    TaskSearch: "task.search",
-    ScheduleSearch: "schedule.search",
-}
 _BY_CLASS_NAME: Final = {cls.__name__: name for cls, name in OPERATIONS.items()}
 
 
@@ -105,34 +61,14 @@ _COUNTED_OF_NEIGHBORS: Final[tuple[tuple[str, str, Callable[[Neighborhood], floa
 """Only of a store whose database others may use too."""
 
 
-class _Histogram:
-    """Observations counted into buckets."""
+class Metrics(Counts, Collector):
+    """What is counted, and what is looked up when somebody scrapes.
 
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count one observation."""
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.total += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds with how many observations are at most that, as Prometheus wants them."""
-        names = [*map(repr, self.bounds), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
-
-
-class Metrics(Collector):
-    """The engine's observer, the servicers' stopwatch, and the collector of both.
-
-    `members` answers who is connected when somebody scrapes.
+    `members` answers who is connected then.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.members: Callable[[], Sequence[MemberStatus]] = tuple
         self.queues: Callable[[], Sequence[Queue] | None] = lambda: None
         """Answers what waits per group, as it was read last; `None` while it cannot be known."""
@@ -140,109 +76,6 @@ class Metrics(Collector):
         """Answers how it goes with other stores; `None` where there can be none."""
         self.schedule_lag_ms: Callable[[], int] = lambda: 0
         """Answers how long the next planned instant has been waiting to be fired."""
-        self.on_batch_failed: Callable[[], None] = lambda: None
-        """Told at once when a transaction failed: the database may be away."""
-        self._answered: Counter[tuple[str, int]] = Counter()
-        self._took: dict[type[Request | Search], _Histogram] = {
-            cls: _Histogram(SECONDS_BOUNDS) for cls in OPERATIONS
-        }
-        self._batch_seconds = _Histogram(BATCH_SECONDS_BOUNDS)
-        self._batch_operations = _Histogram(COUNT_BOUNDS)
-        self._batch_statements = _Histogram(COUNT_BOUNDS)
-        self._batches_failed: Counter[str] = Counter()
-        self._denied: Counter[str] = Counter()
-        self._claimed: Counter[str] = Counter(execute=0, unblock=0)
-        self._delivered: Counter[str] = Counter(success=0, error=0, dropped=0)
-        self._steps: Counter[str] = Counter()
-        self._lateness = _Histogram(LATENESS_BOUNDS)
-        self._schedule_lateness = _Histogram(LATENESS_BOUNDS)
-        self._schedules_refused = 0
-        self._due_rows_refused = 0
-        self._due_rows_set_aside = 0
-        self._trees_deleted = 0
-        self._promises_deleted = 0
-        self._retention_lag_s = 0.0
-        self._statements = 0
-        self._statements_lock = Lock()
-
-    # What is counted
-
-    def batch_committed(self, *, operations: int, statements: int, seconds: float) -> None:
-        """Count a transaction that committed."""
-        self._batch_operations.observe(operations)
-        self._batch_statements.observe(statements)
-        self._batch_seconds.observe(seconds)
-
-    def batch_failed(self, *, kind: str) -> None:
-        """Count a transaction that did not."""
-        self._batches_failed[kind] += 1
-        self.on_batch_failed()
-
-    def operation_answered(self, *, kind: str, status: int) -> None:
-        """Count an operation; one that was skipped was never carried out."""
-        if status:
-            self._answered[kind, status] += 1
-
-    def requests_took(self, kinds: Sequence[type[Request | Search]], seconds: float) -> None:
-        """Count requests that were answered together, `seconds` after they arrived."""
-        for kind in kinds:
-            self._took[kind].observe(seconds)
-
-    def message_claimed(self, *, kind: str) -> None:
-        """Count a message that left the outbox."""
-        self._claimed[kind] += 1
-
-    def delivered(self, *, status: str) -> None:
-        """Count how a message ended."""
-        self._delivered[status] += 1
-
-    def call_denied(self, code: str) -> None:
-        """Count what was not carried out for want of a token that allows it."""
-        self._denied[code] += 1
-
-    def steps_ran(self, *, kind: str, count: int) -> None:
-        """Count steps that the clock caused."""
-        self._steps[kind] += count
-
-    def timers_swept(self, lateness_ms: Sequence[int]) -> None:
-        """Note how late deadlines and leases were ended."""
-        for late_ms in lateness_ms:
-            self._lateness.observe(late_ms / 1000)
-
-    def schedules_fired(self, lateness_ms: Sequence[int]) -> None:
-        """Note how late occurrences of schedules were fired."""
-        for late_ms in lateness_ms:
-            self._schedule_lateness.observe(late_ms / 1000)
-
-    def schedule_refused(self) -> None:
-        """Count a try to fire a schedule that cannot be fired."""
-        self._schedules_refused += 1
-
-    def due_rows_set_aside(self, *, refused: int, now: int) -> None:
-        """Count due rows that the database refused, and keep how many are set aside."""
-        self._due_rows_refused += refused
-        self._due_rows_set_aside = now
-
-    def trees_deleted(self, *, trees: int, promises: int, lag_ms: int) -> None:
-        """Count what retention deleted, and keep how late that was."""
-        self._trees_deleted += trees
-        self._promises_deleted += promises
-        self._retention_lag_s = lag_ms / 1000
-
-    def retention_passed(self) -> None:
-        """Know that nothing is left that could be deleted."""
-        self._retention_lag_s = 0.0
-
-    def count_statement(self, _text: str) -> None:
-        """Count a statement; called on the thread that runs it."""
-        with self._statements_lock:
-            self._statements += 1
-
-    def statements(self) -> int:
-        """Statements so far."""
-        return self._statements
-
-    # How it is written out
 
     def describe(self) -> Iterable[Metric]:
         """Register without collecting."""
@@ -293,9 +126,7 @@ class Metrics(Collector):
             ("operations", "Operations in one transaction.", self._batch_operations),
             ("statements", "Statements of one transaction.", self._batch_statements),
         ):
-            family = HistogramMetricFamily(f"holdfast_store_batch_{name}", help_)
-            family.add_metric([], histogram.buckets(), histogram.total)
-            yield family
+            yield _histogram(f"holdfast_store_batch_{name}", help_, histogram)
         yield _counter(
             "holdfast_store_batches_failed",
             "Transactions that did not commit, by what went wrong.",
@@ -323,12 +154,11 @@ class Metrics(Collector):
         )
 
     def _timers(self) -> Iterator[Metric]:
-        family = HistogramMetricFamily(
+        yield _histogram(
             "holdfast_store_timer_lateness_seconds",
             "Time from a deadline, or the end of a lease, to the sweep that ended it.",
+            self._lateness,
         )
-        family.add_metric([], self._lateness.buckets(), self._lateness.total)
-        yield family
         yield CounterMetricFamily(
             "holdfast_store_due_rows_refused",
             "Due rows that the database refused by themselves, each try counted.",
@@ -345,12 +175,11 @@ class Metrics(Collector):
         help_ = "Occurrences of schedules that this store has fired."
         yield CounterMetricFamily("holdfast_store_schedule_promises", help_, fired)
         yield CounterMetricFamily("resonate_schedule_promises", help_, fired)
-        family = HistogramMetricFamily(
+        yield _histogram(
             "holdfast_store_schedule_lateness_seconds",
             "Time from a planned instant of a schedule to when it was fired.",
+            self._schedule_lateness,
         )
-        family.add_metric([], self._schedule_lateness.buckets(), self._schedule_lateness.total)
-        yield family
         yield GaugeMetricFamily(
             "holdfast_store_schedule_lag_seconds",
             "How long the earliest planned instant that is not fired yet has been over; 0 when"
@@ -362,6 +191,11 @@ class Metrics(Collector):
             "Tries to fire schedules that the database refused, or that mean nothing any more; the"
             " log has ids.",
             self._schedules_refused,
+        )
+        yield GaugeMetricFamily(
+            "holdfast_store_schedules_set_aside",
+            "Schedules that this store could not fire, and tries again ever more seldom.",
+            self._schedules_set_aside,
         )
 
     def _retention(self) -> Iterator[Metric]:
@@ -425,4 +259,10 @@ def _counter(
     family = CounterMetricFamily(name, help_, labels=labels)
     for texts, count in values:
         family.add_metric(texts, count)
+    return family
+
+
+def _histogram(name: str, help_: str, counted: Histogram) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, help_)
+    family.add_metric([], counted.buckets(), counted.total)
     return family

@@ -12,6 +12,7 @@ from random import random
 from time import perf_counter
 from typing import Final, Protocol, TypeVar
 
+from holdfast.core.decide import ends_chain
 from holdfast.core.membership import TaskPush
 from holdfast.core.requests import SKIPPED, Outcome, Refusal, Skipped
 from holdfast_chassis.logs import get_logger
@@ -22,7 +23,6 @@ from holdfast_store.batches import (
     Decided,
     Decider,
     Entry,
-    is_refused,
     preload_ids,
     projected,
     unavailable,
@@ -243,7 +243,7 @@ class Runner:
         entry.is_answered = True
         everything = outcomes
         if entry.tail:
-            refused = any(is_refused(o) for o in outcomes)
+            refused = any(map(ends_chain, entry.chain, outcomes))
             everything = [*outcomes, *([SKIPPED] * len(entry.tail) if refused else entry.tail)]
         for request, outcome in zip(entry.chain, outcomes, strict=False):
             status = 0 if isinstance(outcome, Skipped) else outcome.status

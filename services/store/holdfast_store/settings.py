@@ -137,11 +137,6 @@ class StoreSettings(AuthSettings, TlsSettings, ProcessSettings):
         default=False,
         doc="Answer KEDA's external scaler without a token, which KEDA cannot send.",
     )
-    tls_client_ca: str | None = setting(
-        None,
-        doc="File with certificate authorities in PEM: every client must show a certificate of one"
-        " of them, probes included; unset: none need to.",
-    )
     debug: bool = setting(
         default=False,
         doc="Allow the debug operations, which can delete everything, and let callers name the"
@@ -276,9 +271,6 @@ class StoreSettings(AuthSettings, TlsSettings, ProcessSettings):
     def __post_init__(self) -> None:
         """Refuse what cannot be meant together."""
         self.check_tls()
-        if self.tls_client_ca is not None and self.tls_cert is None:
-            msg = "tls_client_ca needs tls_cert and tls_key: clients are told apart by TLS only"
-            raise ValueError(msg)
 
     def profile(self) -> Profile:
         """Gather the rules' switches."""

@@ -9,7 +9,7 @@ from typing import Final
 
 from holdfast_store.members import Members
 from holdfast_store.replicas import NO_SHARE, Share
-from holdfast_store.storage import QueueCounts, Storage
+from holdfast_store.storage import QueueCounts, Storage, StorageError, StorageUnavailable
 
 REFRESH_S: Final = 1.0
 """Shortest span between two reads of the database, however often somebody asks."""
@@ -23,8 +23,11 @@ A read counts every open task by an index, so that a million of them take a good
 PAUSE_S_MAX: Final = 10.0
 """A read of any length is not more stale than this, and itself."""
 
+FAILED_PAUSE_S_MAX: Final = 60.0
+"""The same behind a read that came to nothing, so that one which never ends in time is rare."""
+
 STALE_S: Final = 30.0
-"""Numbers that should have been read anew for so long are not shown any more."""
+"""Numbers that should have been read anew for so long are not told any more."""
 
 GROUPS_SHOWN_MAX: Final = 200
 """Groups that are told one by one to whoever keeps everything that it is told."""
@@ -45,6 +48,8 @@ class Queue:
     oldest_due_age_ms: int
     members: int
     free_credits: int
+    counted_age_ms: int = 0
+    """How long ago the tasks were counted, while that fails; 0 as long as it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,17 @@ class _Shown:
     others: QueueCounts | None = None
 
 
-def pause_after(took_s: float) -> float:
+def pause_after(took_s: float, *, pause_s_max: float = PAUSE_S_MAX) -> float:
     """Answer how long to leave the database alone after a read."""
-    return max(REFRESH_S, min(PAUSE_PER_SECOND * took_s, PAUSE_S_MAX))
+    return max(REFRESH_S, min(PAUSE_PER_SECOND * took_s, pause_s_max))
 
 
 class Statistics:
     """Answers queue statistics from counts that are `REFRESH_S` old, or more where there are many.
 
     The database is asked by one reader at a time, and seldom enough that the asking takes a bounded
-    share of the time, however many ask and however much there is to count.
+    share of the time, however many ask and however much there is to count. When it fails, as it
+    does when counting takes too long, the last numbers are told with their age for a while.
     """
 
     def __init__(self, storage: Storage, members: Members, *, clock: Callable[[], int]) -> None:
@@ -74,8 +80,8 @@ class Statistics:
         self._counts: dict[str, QueueCounts] = {}
         self._shown = _Shown(())
         self._read_at: float | None = None
-        self._pause_s = REFRESH_S
-        self._failed = False
+        self._next_at = 0.0
+        self._failure: StorageError | None = None
         self._version = 0
         self._news = asyncio.Event()
         self._reading = asyncio.Lock()
@@ -113,9 +119,11 @@ class Statistics:
 
     async def queues(self, groups: Sequence[str] = ()) -> Sequence[Queue]:
         """Statistics of the named groups, zeros included, or of all that have work or workers."""
-        async with self._reading:
-            if self._is_old:
-                await self._read()
+        try:
+            await self._read_in_time()
+        except StorageError:
+            if self._read_at is None or monotonic() - self._read_at > STALE_S:
+                raise
         names = groups or sorted(
             self._counts.keys() | self._members.groups() | self._elsewhere.keys()
         )
@@ -136,9 +144,7 @@ class Statistics:
     async def refresh(self) -> float:
         """Read for `shown`, unless somebody just did; answer how many seconds that took."""
         started = monotonic()
-        async with self._reading:
-            if self._is_old:
-                await self._read()
+        await self._read_in_time()
         return monotonic() - started
 
     def shown(self) -> Sequence[Queue] | None:
@@ -151,7 +157,7 @@ class Statistics:
         """
         waiting = [at for at in (self._unread_since, self._reading_since) if at is not None]
         is_stale = waiting and monotonic() - min(waiting) > STALE_S
-        if self._read_at is None or self._failed or is_stale:
+        if self._read_at is None or self._failure is not None or is_stale:
             return None
         queues = [
             self._joined(self._counts.get(name) or QueueCounts(group=name), self._here(name))
@@ -163,9 +169,13 @@ class Statistics:
 
     # Reading
 
-    @property
-    def _is_old(self) -> bool:
-        return self._read_at is None or monotonic() - self._read_at >= self._pause_s
+    async def _read_in_time(self) -> None:
+        """Read, unless somebody just did; raise what keeps it from being read."""
+        async with self._reading:
+            if monotonic() >= self._next_at:
+                await self._read()
+            elif self._failure is not None:
+                raise StorageUnavailable(str(self._failure))
 
     async def _read(self) -> None:
         waiting, self._unread_since = self._unread_since, None
@@ -177,18 +187,21 @@ class Statistics:
             counts = await self._storage.queue_counts(now_ms=self._clock())
             # In a thread, since there may be a group for each of a million callers.
             self._shown = await asyncio.to_thread(_choose, counts, self._members.groups())
-        except BaseException:
-            self._failed = True
+        except BaseException as error:
             self._unread_since = self._reading_since
             self._unread.set()
+            if isinstance(error, StorageError):
+                self._failure = error
+                took_s = monotonic() - started
+                self._next_at = monotonic() + pause_after(took_s, pause_s_max=FAILED_PAUSE_S_MAX)
             raise
         finally:
             self._reading_since = None
         self._counts = {c.group: c for c in counts}
-        self._failed = False
+        self._failure = None
         self.version = version
         self._read_at = monotonic()
-        self._pause_s = pause_after(self._read_at - started)
+        self._next_at = self._read_at + pause_after(self._read_at - started)
 
     def _others(self, counts: QueueCounts) -> Queue:
         rest = self._members.groups().difference(self._shown.names)
@@ -208,7 +221,14 @@ class Statistics:
             oldest_due_age_ms=0 if oldest is None else max(0, self._clock() - oldest),
             members=share.members,
             free_credits=share.free_credits,
+            counted_age_ms=self._kept_ms(),
         )
+
+    def _kept_ms(self) -> int:
+        """How long the numbers were kept for want of better ones."""
+        if self._failure is None or self._read_at is None:
+            return 0
+        return max(1, round((monotonic() - self._read_at) * 1000))
 
 
 def _choose(counts: Sequence[QueueCounts], with_members: frozenset[str]) -> _Shown:

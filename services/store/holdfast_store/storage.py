@@ -26,6 +26,15 @@ class StorageError(Exception):
     """A database did not do what it was asked."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableSchedule:
+    """A row that is no schedule: somebody has damaged it, beside the store."""
+
+    id: str
+    next_run_at_ms: int
+    reason: str
+
+
 class InsertConflict(StorageError):
     """A row that the batch found absent exists now: repeat the batch, it will see the row.
 
@@ -39,6 +48,15 @@ class TransactionAborted(StorageError):
 
 class BatchRejected(StorageError):
     """A statement failed for the data of some operation: halve the batch to find the culprit."""
+
+
+class RowUnreadable(BatchRejected):
+    """A row is damaged that the batch must see."""
+
+    def __init__(self, row_id: str, *, needed_by: Collection[str], error: Exception) -> None:
+        """Name the row, and the ids that cannot be loaded without it; its own is one of them."""
+        super().__init__(f"the row {row_id!r} cannot be read: {error}")
+        self.needed_by = needed_by
 
 
 class StorageUnavailable(StorageError):
@@ -86,7 +104,8 @@ class Turn:
     group: str
     tree: int
     id: str | None
-    """Its oldest queued task; none when another replica has all that there are."""
+    """Its oldest queued task; none when another replica has all that there are, or when that one
+    is to be skipped."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +114,8 @@ class Plan:
 
     ids: set[str] = field(default_factory=set)
     """Promises, with tasks, resumes, callbacks, listeners, and the callbacks' awaiters."""
+    created: Collection[str] = ()
+    """Those of them that the batch creates unless they exist, which they seldom do."""
     pids: set[str] = field(default_factory=set)
     """Processes whose acquired tasks are wanted."""
     due_max: int = 0
@@ -107,6 +128,9 @@ class Plan:
     """Further back in the queue of one more group: it takes one more statement."""
     turns: Mapping[str, Turns] = field(default_factory=dict)
     """Per group: trees whose oldest queued tasks are wanted too; one statement for all groups."""
+    skip: Collection[str] = ()
+    """Tasks that neither count as queued, so that they take no other's place, nor as acquired by a
+    process: the database refuses to read them or to give them out."""
     schedules: Collection[str] = ()
     """Schedules that somebody asks for."""
     firing: Collection[str] = ()
@@ -137,7 +161,11 @@ class Transaction(Protocol):
     """One unit of work."""
 
     async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
-        """Read and lock. The number of statements does not depend on the size of the plan."""
+        """Answer a plan; what it says holds if the transaction commits.
+
+        The rows are read and locked, or the commit makes sure of them. The number of statements
+        does not depend on the size of the plan. Whoever loads again goes by the last answer.
+        """
 
     async def commit(
         self, changes: Changes, *, preload_of: Sequence[str], preload_bytes_max: int
@@ -257,17 +285,18 @@ class Storage(Protocol):
 
     async def due_schedules(
         self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
-    ) -> Sequence[Schedule]:
+    ) -> Sequence[Schedule | UnreadableSchedule]:
         """Read so many schedules that are due, the earliest first, none of them locked.
 
         So many payloads' bytes at most, but one schedule in any case.
         """
 
     async def take_unblocks(
-        self, addresses: Sequence[str], *, limit: int, bytes_max: int
+        self, addresses: Sequence[str], *, limit: int, bytes_max: int, prefix: str = ""
     ) -> Sequence[tuple[str, Promise]]:
         """Delete messages for these addresses, and answer their addresses and promises.
 
+        Of promises whose ids begin with the prefix alone: others wait for whoever may have them.
         At most once (§4.3). So many at most, and so many bytes of payloads, but one in any case:
         nothing is left exactly if nothing is answered.
         """

@@ -1,4 +1,4 @@
-"""`holdfast promises` and `holdfast tasks` against a store of its own process."""
+"""`holdfast promises`, `tasks` and `schedules` against a store of its own process."""
 
 import asyncio
 import json
@@ -106,6 +106,27 @@ async def test_a_task_that_is_halted_by_hand_is_given_to_nobody(cli: Cli) -> Non
     assert halted["state"] == "halted"
 
 
+async def test_schedules_are_listed_paused_resumed_and_deleted(cli: Cli) -> None:
+    async with Resonate(cli.url, env={}) as resonate:
+        for name, team in (("nightly", "a"), ("weekly", "b")):
+            await resonate.schedules.create(name, "0 3 * * *", tags={"team": team}, tz="Asia/Tokyo")
+
+        found = await cli.record("schedules", "search", "--tags", '{"team": "a"}')
+        paused = await cli.record("schedules", "pause", "nightly")
+        shown = await cli.record("schedules", "get", "nightly")
+        resumed = await cli.record("schedules", "resume", "nightly")
+        deleted = await cli.record("schedules", "delete", "nightly")
+        left = (await resonate.schedules.search()).schedules
+
+    assert [each["id"] for each in found["schedules"]] == ["nightly"]
+    assert (shown["cron"], shown["tz"]) == ("0 3 * * *", "Asia/Tokyo")
+    assert [each["paused"] for each in (*found["schedules"], paused, shown, resumed)] == [
+        *(False, True, True, False)
+    ]
+    assert deleted["id"] == "nightly"
+    assert [each.id for each in left] == ["weekly"]
+
+
 async def test_records_are_found_page_by_page(cli: Cli) -> None:
     async with Resonate(cli.url, env={}) as resonate:
         for name in ("a", "b", "c"):
@@ -136,6 +157,8 @@ async def test_records_are_found_page_by_page(cli: Cli) -> None:
         (["tasks", "search", "--limit", "1001"], 2, "must be a whole number from 1 to 1000"),
         (["tasks", "search", "--state", "done"], 2, "--state: invalid choice"),
         (["tasks", "retry", "x"], 2, "'retry' is not a command"),
+        (["schedules", "delete", "nothing"], 1, "(schedule_not_found)"),
+        (["schedules", "search", "--state", "paused"], 2, "'--state' is not understood"),
     ],
 )
 async def test_what_cannot_be_done_is_said_in_a_sentence(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from holdfast import Context, Never, PromiseCanceled
-from holdfast.core.requests import TaskFence, TaskSuspend
+from holdfast.core.requests import TaskFence, TaskHalt, TaskSuspend
+from holdfast.runtime import execution, fenced, writer
 from tests.integration.library.world import World, held, until
 
 Command = Any
@@ -341,3 +342,80 @@ async def test_what_cannot_be_waited_for_is_a_type_error(world: World, make: Mak
 
     with pytest.raises(TypeError, match="part"):
         await resonate.run(world.new_id(), "workflow")
+
+
+def waits_for_each_of(ctx: Context, ids: list[str]) -> Any:
+    return (yield ctx.all(*(ctx.promise(id=each) for each in ids)))
+
+
+async def test_more_children_than_a_suspend_names_are_waited_for_one_part_after_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fenced, "SURELY_NAMEABLE", 1)
+    monkeypatch.setattr(fenced, "ALL_BYTES_MAX", 150)
+    resonate, store = world.recording()
+    resonate.register("workflow", waits_for_each_of)
+    ids = [world.new_id("p") for _ in range(7)]
+
+    handle = await resonate.begin_run(world.new_id(), "workflow", ids)
+    for part, start in enumerate((0, 3, 6), 1):
+        await store.until(TaskSuspend, part)
+        for each in ids[start : start + 3]:
+            await resonate.promises.resolve(each, each)
+
+    assert await handle.result() == ids
+    suspends = [r for r in store.requests if isinstance(r, TaskSuspend)]
+    assert [a.awaited for suspend in suspends for a in suspend.actions] == ids
+    assert [len(suspend.actions) for suspend in suspends] == [3, 3, 1]
+
+
+async def test_a_join_is_read_as_far_as_it_is_settled_before_its_task_is_suspended_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is adopted from elsewhere comes with no preload."""
+    monkeypatch.setattr(execution, "GETS_PER_CHAIN", 2)
+    resonate, store = world.recording()
+    resonate.register("workflow", waits_for_each_of)
+    ids = [world.new_id("p") for _ in range(9)]
+
+    handle = await resonate.begin_run(world.new_id(), "workflow", ids)
+    await store.until(TaskSuspend)
+    for each in ids:
+        await resonate.promises.resolve(each, each)
+
+    assert await handle.result() == ids
+    assert len([r for r in store.requests if isinstance(r, TaskSuspend)]) == 1
+
+
+async def test_a_race_of_more_than_a_suspend_names_halts_its_task_and_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fenced, "SURELY_NAMEABLE", 1)
+    monkeypatch.setattr(fenced, "ANY_BYTES_MAX", 150)
+    resonate, store = world.recording()
+
+    def workflow(ctx: Context) -> Any:
+        return (yield ctx.race(*(ctx.promise() for _ in range(7))))
+
+    resonate.register("workflow", workflow)
+    await resonate.begin_run(world.new_id(), "workflow")
+
+    [halt] = await store.until(TaskHalt)
+    assert "it waits for any of 7 promises, and a suspend has room for" in halt.reason
+    assert "ctx.all" in halt.reason
+
+
+async def test_a_suspend_that_may_fill_a_message_goes_by_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "SURELY_NAMEABLE", 2)
+    resonate, store = world.recording()
+
+    def workflow(ctx: Context, count: int) -> Any:
+        return (yield ctx.all(*(ctx.promise() for _ in range(count))))
+
+    resonate.register("workflow", workflow)
+    await resonate.begin_run(world.new_id(), "workflow", 2)
+    await store.until_kinds([["PromiseCreate", "PromiseCreate", "TaskSuspend"]])
+    await resonate.begin_run(world.new_id(), "workflow", 3)
+    await store.until_kinds([["PromiseCreate"] * 3, ["TaskSuspend"]])

@@ -1,5 +1,7 @@
 """What operators and their tools ask: queues, members, KEDA's scaler, health, reflection."""
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +16,7 @@ from holdfast.rpc.admin import Admin, ConnectedMember, Queue
 from holdfast.v1 import admin_pb2, admin_pb2_grpc
 from holdfast.v1 import externalscaler_pb2 as keda
 from holdfast.v1.externalscaler_pb2_grpc import ExternalScalerStub
+from holdfast_cli.__main__ import main
 from tests.integration.rpc.support import (
     Served,
     join,
@@ -78,8 +81,28 @@ async def test_queues_tell_what_waits_and_who_works(served: Served, admin: Admin
         free_credits=0,
     )
     assert who == ConnectedMember(
-        pid="w", groups=("g",), credits=0, held=3, connected_at_ms=who.connected_at_ms
+        pid="w",
+        groups=("g",),
+        credits=0,
+        held=3,
+        connected_at_ms=who.connected_at_ms,
+        store=who.store,
     )
+    assert who.store.startswith(f"{socket.gethostname()}/")
+
+
+async def test_the_command_line_lists_members_and_their_stores(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with serve() as served, join(served.url, member("w", credits=3)):
+        code = await asyncio.to_thread(main, ["members", "--store", served.url])
+
+    heading, row = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert heading.split() == ["pid", "store", "free_credits", "held", "groups"]
+    pid, store, *rest = row.split()
+    assert (pid, rest) == ("w", ["3", "0", "g"])
+    assert store.startswith(f"{socket.gethostname()}/")
 
 
 async def test_a_named_group_without_work_is_listed_with_zeros(admin: Admin) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
@@ -11,7 +12,7 @@ from holdfast import errors
 from holdfast.core.records import PromiseState
 from holdfast.core.requests import Done, PromiseCreate, PromiseGet, PromiseSettle, TaskFulfill
 from holdfast.port import Answer
-from holdfast.rpc import Admin, RemoteStore, connection, dialing
+from holdfast.rpc import Admin, RemoteStore, asking, connection, dialing
 from holdfast.rpc import store as module
 from holdfast_chassis.listen import Address
 from tests.integration.rpc.support import (
@@ -363,3 +364,43 @@ async def test_operators_turn_to_another_store_when_theirs_goes_away() -> None:
         [second] = await admin.get_queues()
 
     assert second.group == other.target
+
+
+async def test_the_members_of_all_stores_are_listed_with_their_stores(names: Names) -> None:
+    names.hosts = HOSTS
+    async with three() as (url, stores), members(url, 9), Admin(url) as admin:
+        found = await admin.list_members()
+        here = [{m.pid for m in served.engine.members()} for served in stores]
+
+    assert [m.pid for m in found] == [f"p{n}" for n in range(9)]
+    by_store = {m.store: {each.pid for each in found if each.store == m.store} for m in found}
+    assert sorted(map(sorted, by_store.values())) == sorted(sorted(pids) for pids in here if pids)
+
+
+async def test_a_store_that_is_gone_or_silent_is_left_out_of_the_members(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "EACH_S_MAX", 0.3)
+    with contextlib.closing(socket.create_server((HOSTS[1], 0))) as silent:
+        port = silent.getsockname()[1]
+        async with serve(listen=Address(HOSTS[0], port)):
+            names.hosts = [HOSTS[0]]
+            url = f"grpc://{NAME}:{port}"
+            async with join(url, member("a")), Admin(url) as admin:
+                names.hosts = HOSTS  # the second never says a word, the third is not there
+                assert [m.pid for m in await admin.list_members()] == ["a"]
+
+
+async def test_nobody_who_could_list_members_is_an_error(names: Names) -> None:
+    names.hosts = HOSTS[1:]
+    async with Admin(f"grpc://{NAME}:1") as admin:
+        with pytest.raises(errors.ServerUnavailable, match=r"127\.0\.0"):
+            await admin.list_members()
+
+
+async def test_a_store_with_two_addresses_has_its_members_once(names: Names) -> None:
+    async with serve(listen=Address("0.0.0.0", 0)) as served:
+        url = f"grpc://{NAME}:{served.server.address.port}"
+        names.hosts = HOSTS
+        async with join(url, member("a")), Admin(url) as admin:
+            assert [m.pid for m in await admin.list_members()] == ["a"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.records import BRANCH, ORIGIN, PARENT, PromiseState, TaskState
-from holdfast.core.search import PromiseSearch, TaskSearch
+from holdfast.core.search import PromiseSearch, ScheduleSearch, TaskSearch
 from holdfast_store.db import retention_statements
 from holdfast_store.db.dialects import Sqlite
 from holdfast_store.db.search_statements import SearchStatements
@@ -39,6 +39,15 @@ LISTINGS = {
         f"tasks that are {state.value}": SEARCHES.tasks(TaskSearch(state=state), now_ms=1)
         for state in TaskState
     },
+}
+WITHIN = {
+    "everything": SEARCHES.promises(PromiseSearch(id_prefix="a/"), now_ms=1),
+    "pending ones": SEARCHES.promises(
+        PromiseSearch(state=PromiseState.PENDING, id_prefix="a/"), now_ms=1
+    ),
+    "a tree": SEARCHES.promises(PromiseSearch(tags={ORIGIN: "x"}, id_prefix="a/"), now_ms=1),
+    "tasks": SEARCHES.tasks(TaskSearch(id_prefix="a/"), now_ms=1),
+    "schedules": SEARCHES.schedules(ScheduleSearch(id_prefix="a/")),
 }
 TABLES = "promises|tasks|callbacks|listeners|resumes|outbox|schedules"
 ALIASES = "other|member|child|in_branch|with_parent|later"
@@ -88,6 +97,20 @@ def test_what_is_due_needs_no_sorting(sqlite_file: Path, name: str) -> None:
 
     assert len(steps) == 1
     assert "COVERING INDEX" in steps[0]
+
+
+@pytest.mark.parametrize("name", sorted(WITHIN))
+def test_a_listing_with_a_prefix_reads_that_part_of_an_index(sqlite_file: Path, name: str) -> None:
+    question = WITHIN[name]
+    with sqlite3.connect(sqlite_file) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {question.text}", question.parameters)
+        steps = [row[3] for row in plan.fetchall()]
+    connection.close()
+
+    reads = [step for step in steps if re.match(rf"(SCAN|SEARCH) ({TABLES})\b", step)]
+
+    assert reads
+    assert [step for step in reads if "id>? AND id<?" not in step and "(id=?)" not in step] == []
 
 
 @pytest.mark.parametrize("name", sorted(LISTINGS))

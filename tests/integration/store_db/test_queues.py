@@ -207,6 +207,26 @@ async def test_messages_are_taken_so_many_at_a_time_until_none_is_left(storage: 
     assert await taken_for(storage, "http://a") == []
 
 
+async def test_messages_that_nobody_here_may_have_stay_and_hide_no_others(
+    storage: Storage,
+) -> None:
+    names = ["a/1", "a/2", "a0", "b/1", "b/é"]
+    settled = [promise(name, state=PromiseState.RESOLVED) for name in names]
+    await save(
+        storage,
+        promises_created=settled,
+        unblocks=[Unblock(promise_id=p.id, address="http://a", enqueued_at_ms=1) for p in settled],
+    )
+
+    taken = await storage.take_unblocks(["http://a"], limit=1, bytes_max=BYTES_MAX, prefix="b/")
+    again = await storage.take_unblocks(["http://a"], limit=9, bytes_max=BYTES_MAX, prefix="b/")
+    none = await storage.take_unblocks(["http://a"], limit=9, bytes_max=BYTES_MAX, prefix="b/")
+    rest = await taken_for(storage, "http://a")
+
+    assert [[p.id for _, p in each] for each in (taken, again, none)] == [["b/1"], ["b/é"], []]
+    assert [p.id for _, p in rest] == ["a/1", "a/2", "a0"]
+
+
 async def test_addresses_of_a_scheme_are_listed_in_order_and_each_once(storage: Storage) -> None:
     settled = [promise(f"p{n}", state=PromiseState.RESOLVED) for n in range(2)]
     listed = ["http://a", "http://b", "http:c", "https://d"]

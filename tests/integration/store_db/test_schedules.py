@@ -1,6 +1,7 @@
 """Schedules in every storage: the same rows, the same order, and each occurrence exactly once."""
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -212,9 +213,7 @@ async def pages(storage: Storage, search: ScheduleSearch) -> list[list[str]]:
     found: list[list[str]] = []
     cursor: str | None = search.cursor
     while cursor is not None:
-        page = await storage.search_schedules(
-            ScheduleSearch(tags=search.tags, limit=search.limit, cursor=cursor)
-        )
+        page = await storage.search_schedules(dataclasses.replace(search, cursor=cursor))
         found.append([each.id for each in page.schedules])
         cursor = page.cursor
     return found
@@ -239,6 +238,16 @@ async def test_schedules_are_found_by_the_tags_of_their_promises(storage: Storag
     assert await pages(storage, ScheduleSearch(tags={"a": "b"})) == [["1", "2"]]
     assert await pages(storage, ScheduleSearch(tags={"a": "b", "c": "d"})) == [["2"]]
     assert await pages(storage, ScheduleSearch(tags=TARGETED)) == [["0", "1", "2", "3", "4"]]
+
+
+async def test_a_prefix_bounds_the_schedules_of_every_page(storage: Storage) -> None:
+    ids = ["a", "a/1", "a/2", "a0", "b/1"]
+    rows = [schedule(each, promise_tags={"x": each}) for each in ids]
+    await save(storage, schedules_created=rows)
+
+    assert await pages(storage, ScheduleSearch(id_prefix="a/", limit=1)) == [["a/1"], ["a/2"]]
+    assert await pages(storage, ScheduleSearch(id_prefix="a/", cursor="a/1")) == [["a/2"]]
+    assert await pages(storage, ScheduleSearch(id_prefix="a/", tags={"x": "b/1"})) == [[]]
 
 
 async def test_a_page_of_large_schedules_ends_early(storage: Storage) -> None:

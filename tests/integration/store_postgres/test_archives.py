@@ -154,7 +154,7 @@ async def test_a_running_store_cannot_write_into_half_a_database(postgres_url: s
     async with PostgresArchive(postgres_url).restoration() as restoration:
         await restoration.add([promise("p")])
         assert storage._lane is not None
-        session = await storage._lane._current()
+        session = await storage._lane._writer.current()
         await session.execute("SET lock_timeout = 50")
         with pytest.raises(StorageError):
             await save(storage, promises_created=[promise("q")])

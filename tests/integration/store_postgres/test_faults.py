@@ -190,6 +190,26 @@ async def test_a_store_that_comes_after_a_jump_goes_by_the_clock_as_it_is(
     assert HOUR_MS - 60_000 < behind_ms < HOUR_MS + 60_000
 
 
+async def test_stores_that_start_after_the_clock_was_set_back_go_on_where_the_last_ended(
+    shifted_url: str,
+) -> None:
+    set_clock(shifted_url, HOUR_MS)
+    last = PostgresStorage(shifted_url)
+    await last.open()
+    used_ms = (await load(last)).now_ms
+    await save(last, promises_created=[promise("p", created_at_ms=used_ms)])
+    await last.close()
+    set_clock(shifted_url, 0)
+
+    storage = PostgresStorage(shifted_url)
+    await storage.open()
+    told = [(await load(storage)).now_ms for _ in range(3)]
+    await storage.close()
+
+    assert used_ms <= told[0] < used_ms + 60_000
+    assert told == sorted(told)
+
+
 # Tables that no longer fit
 
 

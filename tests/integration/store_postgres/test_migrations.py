@@ -62,6 +62,25 @@ def test_the_migrations_make_exactly_the_tables_that_the_statements_use(postgres
     assert differences == []
 
 
+def test_a_promise_whose_revision_is_renewed_stays_in_its_page(postgres_url: str) -> None:
+    """Otherwise each renewal would be an entry in every index, as if the promise were new."""
+    make = (
+        "INSERT INTO promises (id, state, tags, timeout_at_ms, created_at_ms, armed, counted_bytes,"
+        " origin) SELECT 'p' || n, 'resolved', '{}', 9, 1, FALSE, 0, 'p' || n"
+        " FROM generate_series(1, 1000) AS n"
+    )
+    query(postgres_url, make)
+
+    query(postgres_url, "UPDATE promises SET revision = 1 WHERE right(id, 1) = '0'")
+
+    pages = "SELECT count(*) FROM promises WHERE (ctid::text::point)[0] < {}"
+    filled = query(postgres_url, "SELECT reloptions FROM pg_class WHERE relname = 'promises'")
+    before = "SELECT max((ctid::text::point)[0]) FROM promises WHERE right(id, 1) <> '0'"
+    [(last,)] = query(postgres_url, before)
+    assert query(postgres_url, pages.format(int(str(last).split(".")[0]) + 1)) == [(1000,)]
+    assert filled == [(["fillfactor=80"],)]
+
+
 def test_ids_are_ordered_by_their_bytes_whatever_the_database_orders_by(postgres_url: str) -> None:
     compared = "SELECT 'a' < 'B', 'a' COLLATE \"C\" < 'B'"
     collations = query(

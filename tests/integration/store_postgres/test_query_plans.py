@@ -33,14 +33,18 @@ USED = (
 RETENTION = asdict(retention_statements.build(Postgres(), locks=True))
 SEARCHES = SearchStatements(Postgres())
 LISTINGS = {
-    f"promises {state} {tag}": SEARCHES.promises(
-        PromiseSearch(state=state, tags={tag: "x"} if tag else {}), now_ms=1
+    f"promises {state} {tag} {prefix}": SEARCHES.promises(
+        PromiseSearch(state=state, tags={tag: "x"} if tag else {}, id_prefix=prefix), now_ms=1
     ).text
     for state in (None, *PromiseState)
     for tag in ("", "name", ORIGIN, BRANCH, PARENT)
+    for prefix in ("", "a/")
 } | {
-    f"tasks {state}": SEARCHES.tasks(TaskSearch(state=state), now_ms=1).text
+    f"tasks {state} {prefix}": SEARCHES.tasks(
+        TaskSearch(state=state, id_prefix=prefix), now_ms=1
+    ).text
     for state in (None, *TaskState)
+    for prefix in ("", "a/")
 }
 READS = {name: SHARED[name] for name in USED} | LOCKING | RETENTION | LISTINGS
 SMALL = {"writers", "replicas", "schema_revisions"}

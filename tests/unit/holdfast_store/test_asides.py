@@ -129,7 +129,7 @@ def test_pauses_grow_up_to_a_bound_and_what_went_well_is_forgotten() -> None:
         aside = asides.refused(["w"])
         assert aside is not None
         pauses.append(aside.pause_s)
-    asides.try_again("t")
+        asides.try_again("t")
     asides.committed(["w"], ["t"])
     asides.undone(["t"])
     again = asides.refused(["w"])
@@ -144,7 +144,7 @@ def test_a_look_may_give_out_half_as_many_each_time_and_twice_as_many_when_it_we
     asides = Asides()
 
     def most() -> int:
-        return sum(asides.may_place(f"t{n}", group="w", placed=n) for n in range(2_000))
+        return sum(asides.may_place(group="w", placed=n) for n in range(2_000))
 
     bounds = [most()]
     for size in (100, 50):
@@ -156,7 +156,7 @@ def test_a_look_may_give_out_half_as_many_each_time_and_twice_as_many_when_it_we
         bounds.append(most())
 
     assert bounds == [1_024, 50, 25, 50, 100, 200, 400, 800, 1_024]
-    assert asides.may_place("other", group="x", placed=1_000)
+    assert asides.may_place(group="x", placed=1_000)
 
 
 def test_a_look_that_gave_out_nothing_accuses_nobody() -> None:
@@ -164,7 +164,7 @@ def test_a_look_that_gave_out_nothing_accuses_nobody() -> None:
     asides.undone([])
 
     assert asides.refused(["w"]) is None
-    assert asides.may_place("t", group="w", placed=500)
+    assert asides.may_place(group="w", placed=500)
     assert asides.skipped == frozenset()
 
 

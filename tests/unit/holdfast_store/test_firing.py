@@ -14,6 +14,7 @@ from holdfast_store.engine import Engine
 from holdfast_store.firing import Firing, FiringRefused
 from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.observer import NullObserver
+from holdfast_store.storage import UnreadableSchedule
 
 NOW_MS = 10_000_000
 LOST_ZONE = "Mars/Olympus"
@@ -32,17 +33,39 @@ def plan(schedule_id: str, *, at_ms: int, time_zone: str = "") -> Schedule:
     )
 
 
+class Watch(NullObserver):
+    """Keeps what was counted."""
+
+    refused = 0
+    set_aside = 0
+
+    def schedule_refused(self) -> None:
+        self.refused += 1
+
+    def schedules_set_aside(self, now: int) -> None:
+        self.set_aside = now
+
+
 class Bench:
     """A firing over a storage in memory, of which a test is the database."""
 
-    def __init__(self, *, refuses: Callable[[Schedule], bool] = lambda _: False) -> None:
-        self.storage = MemoryStorage()
+    def __init__(
+        self,
+        *,
+        refuses: Callable[[Schedule], bool] = lambda _: False,
+        storage: MemoryStorage | None = None,
+        observer: NullObserver | None = None,
+    ) -> None:
+        self.storage = storage or MemoryStorage()
         self.now_ms = NOW_MS
         self.fired: list[str] = []
         self.tried: list[str] = []
         self._refuses = refuses
         self.firing = Firing(
-            self.storage, self._fire, clock=lambda: self.now_ms, observer=NullObserver()
+            self.storage,
+            self._fire,
+            clock=lambda: self.now_ms,
+            observer=observer or NullObserver(),
         )
 
     async def save(self, *schedules: Schedule) -> None:
@@ -75,6 +98,47 @@ class Bench:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OCCURRENCES_MAX", 2)
     monkeypatch.setattr(module, "ASIDE_MAX", 4)
+
+
+class Damaged(MemoryStorage):
+    """Of its schedules some rows cannot be read, as only a database has them."""
+
+    async def due_schedules(
+        self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
+    ) -> Sequence[Schedule | UnreadableSchedule]:
+        found = await super().due_schedules(
+            now_ms=now_ms, limit=limit, bytes_max=bytes_max, skip=skip
+        )
+        return [unreadable(each.id) if each.id.startswith("bad") else each for each in found]
+
+
+def unreadable(schedule_id: str) -> UnreadableSchedule:
+    return UnreadableSchedule(id=schedule_id, next_run_at_ms=1, reason="cut off")
+
+
+async def test_damaged_rows_are_set_aside_said_once_each_and_the_others_fire(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    watch = Watch()
+    bench = Bench(storage=Damaged(), observer=watch)
+    bad = [plan(f"bad{n}", at_ms=1) for n in range(3)]
+    await bench.save(*bad, plan("good", at_ms=NOW_MS))
+
+    for _ in range(3):  # each time when all pauses are over
+        await bench.firing.fire_due()
+        bench.now_ms += module.PAUSE_MS_MAX
+
+    said = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert bench.fired.count("good") == 3
+    assert [each.msg for each in said] == ["schedule_set_aside"] * 3
+    assert (watch.refused, watch.set_aside) == (9, 3)
+    assert await bench.firing.flaw_at(bench.now_ms - module.PAUSE_MS_MAX) == (
+        "bad0: cut off; bad1: cut off; bad2: cut off"
+    )
+    await bench.drop(*(each.id for each in bad))
+    bench.now_ms += 2 * module.PAUSE_MS_MAX
+    await bench.firing.next_at_ms()
+    assert watch.set_aside == 0
 
 
 async def test_more_lost_time_zones_than_are_remembered_for_long_delay_no_other() -> None:

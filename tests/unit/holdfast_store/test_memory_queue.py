@@ -37,6 +37,6 @@ def test_a_task_that_left_or_moved_is_in_both_orders_or_in_neither() -> None:
             expected[task_id] = (tree, at_ms)
         by_tree = sorted((tree, at, key) for key, (tree, at) in expected.items())
 
-        assert queue.oldest(100) == sorted((at, key) for key, (_, at) in expected.items())
+        assert queue.oldest(100, ()) == sorted((at, key) for key, (_, at) in expected.items())
         assert dict(turns(queue, 100)) == {tree: key for tree, _, key in reversed(by_tree)}
         assert len(queue) == len(expected)

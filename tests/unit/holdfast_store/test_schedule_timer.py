@@ -14,7 +14,7 @@ from holdfast_store.engine import Engine
 from holdfast_store.loops.schedules import ScheduleTimer
 from holdfast_store.memory.storage import MemoryStorage
 from holdfast_store.metrics import Metrics
-from holdfast_store.storage import StorageUnavailable
+from holdfast_store.storage import StorageUnavailable, UnreadableSchedule
 
 SLOW_POLL_S = 3600.0
 NIGHTLY = ScheduleCreate(
@@ -56,7 +56,7 @@ class CountingStorage(MemoryStorage):
 
     async def due_schedules(
         self, *, now_ms: int, limit: int, bytes_max: int, skip: Collection[str] = ()
-    ) -> Sequence[Schedule]:
+    ) -> Sequence[Schedule | UnreadableSchedule]:
         self.reads += 1
         if self.is_away:
             raise StorageUnavailable("away")

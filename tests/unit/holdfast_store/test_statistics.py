@@ -332,3 +332,53 @@ async def test_whoever_asks_during_the_pause_gets_the_last_numbers(
         now_s += 1.0
 
     assert reads == [1, 1, 1, 1, 1, 2]
+
+
+async def test_numbers_that_cannot_be_counted_anew_are_told_with_their_age_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(statistics_module, "monotonic", lambda: now_s)
+    storage = Counted(QueueCounts(group="g", due=3))
+    statistics = statistics_of(storage)
+    told = [await statistics.queues()]
+
+    storage.is_away = True
+    for _ in range(2):
+        now_s += statistics_module.STALE_S / 2
+        told.append(await statistics.queues())
+    now_s += 1
+    with pytest.raises(StorageUnavailable):
+        await statistics.queues()
+    storage.is_away = False
+    now_s += 1
+    told.append(await statistics.queues())
+
+    assert [(q.due, q.counted_age_ms) for [q] in told] == [(3, 0), (3, 15_000), (3, 30_000), (3, 0)]
+
+
+async def test_a_count_that_takes_too_long_is_not_tried_again_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten seconds of counting for nothing, again and again, would be all that the database does."""
+    now_s = 100.0
+    monkeypatch.setattr(statistics_module, "monotonic", lambda: now_s)
+    storage = Counted()
+    storage.is_away = True
+    storage.hangs = asyncio.Event()
+    statistics = statistics_of(storage)
+
+    first = asyncio.create_task(statistics.queues())
+    await storage.has_read.wait()
+    now_s += 5.0
+    storage.hangs.set()
+    with pytest.raises(StorageUnavailable):
+        await first
+    tries = []
+    for _ in range(6):
+        with pytest.raises(StorageUnavailable, match="away"):
+            await statistics.queues()
+        tries.append(storage.reads)
+        now_s += 12.0
+
+    assert tries == [1, 1, 1, 1, 1, 2]

@@ -5,8 +5,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from holdfast.core.requests import PromiseCreate, PromiseGet, Request, TaskFence
 from holdfast.core.search import Search
+from holdfast_store.counts import OPERATIONS
 from holdfast_store.members import MemberStatus
-from holdfast_store.metrics import OPERATIONS, Metrics
+from holdfast_store.metrics import Metrics
 from holdfast_store.statistics import Queue
 
 

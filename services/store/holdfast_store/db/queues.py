@@ -8,7 +8,7 @@ from holdfast.core.records import Schedule, TaskState
 from holdfast_store.db.searches import within
 from holdfast_store.db.session import Session
 from holdfast_store.db.statements import Statements
-from holdfast_store.storage import Armed, QueueCounts
+from holdfast_store.storage import Armed, QueueCounts, UnreadableSchedule
 
 
 def next_due_at_ms(session: Session, statements: Statements) -> int | None:
@@ -41,11 +41,11 @@ def due_schedules(
     limit: int,
     bytes_max: int,
     skip: Collection[str],
-) -> list[Schedule]:
+) -> list[Schedule | UnreadableSchedule]:
     """Read so many schedules that are due, the earliest first."""
     found = session.fetch(statements.due_schedules, (now_ms, limit + len(skip)))
     ids = chosen(found, limit=limit, bytes_max=bytes_max, skip=skip)
-    by_id = {each.id: each for each in session.schedules(ids)}
+    by_id = {each.id: each for each in session.due_schedules(ids)}
     return [by_id[each] for each in ids if each in by_id]
 
 

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
+from msgspec.structs import asdict
 
 from holdfast.core.records import Schedule
 from holdfast_store.db import rows, tables
 from holdfast_store.db.rows import Row
+from holdfast_store.storage import UnreadableSchedule
 
 SCHEDULE = tuple(column.name for column in tables.schedules.columns)
 SCHEDULE_UPDATE = SCHEDULE[1:]
@@ -28,6 +31,22 @@ def schedule_of(row: Row) -> Schedule:
         paused=bool(cells["paused"]),
         time_zone=cells["time_zone"],
     )
+
+
+def found_due(row: Row) -> Schedule | UnreadableSchedule:
+    """Read a schedule to be fired, or say why it cannot be one: the row has been damaged."""
+    try:
+        # An SQLite file takes text for a number, and JSON may hold anything.
+        return msgspec.convert(asdict(schedule_of(row)), Schedule)
+    except rows.DAMAGE as error:
+        cells = dict(zip(SCHEDULE, row, strict=True))
+        return unreadable(cells["id"], at_ms=cells["due_at_ms"], error=error)
+
+
+def unreadable(schedule_id: str, *, at_ms: int, error: Exception) -> UnreadableSchedule:
+    """Tell of a row that is no schedule."""
+    reason = f"the row in the table `schedules` is damaged: {error}"
+    return UnreadableSchedule(id=schedule_id, next_run_at_ms=at_ms, reason=reason)
 
 
 def schedule_inserted(schedule: Schedule) -> Row:

@@ -4,16 +4,17 @@ It speaks the DB-API through `Statements`; what an error means is decided by its
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from holdfast.core.records import Callback, Preload, Promise, Schedule, Task
 from holdfast.core.working_set import Changes, WorkingSet
 from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.revisions import History
 from holdfast_store.db.rows import Row, json_text
+from holdfast_store.db.sqlite.errors import is_damage
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import fitting, rows_max
-from holdfast_store.storage import Behind, Loaded, Plan, Turn
+from holdfast_store.storage import Behind, Loaded, Plan, RowUnreadable, Turn, UnreadableSchedule
 
 _NO_RESUMES: frozenset[str] = frozenset()
 
@@ -70,7 +71,8 @@ class Session:
         statements = self._statements
         ids = set(plan.ids)
         if plan.pids:
-            ids.update(self._column(statements.ids_of_pids, _list(plan.pids)))
+            held = self._column(statements.ids_of_pids, _list(plan.pids))
+            ids.update(set(held).difference(plan.skip))
         due_promises: list[str] = []
         due_tasks: list[str] = []
         if plan.due_max:
@@ -81,7 +83,7 @@ class Session:
         if plan.queued:
             queued = self._queued(plan)
         if plan.behind is not None:
-            queued += self._behind(plan.behind)
+            queued += self._behind(plan.behind, plan.skip)
         ids.update(queued)
         turns = self._turns(plan) if plan.turns else []
         ids.update(turn.id for turn in turns if turn.id is not None)
@@ -101,31 +103,44 @@ class Session:
         skip = frozenset(plan.due_skip)
         return [each for each in found if each not in skip][: plan.due_max]
 
-    def _behind(self, behind: Behind) -> list[str]:
+    def _behind(self, behind: Behind, skip: Collection[str]) -> list[str]:
         at_ms = behind.queued_at_ms
-        parameters = (behind.group, at_ms, at_ms, behind.id, behind.limit)
-        return self._column(self._statements.queued_behind, *parameters)
+        parameters = (behind.group, at_ms, at_ms, behind.id, behind.limit + len(skip))
+        found = self._column(self._statements.queued_behind, *parameters)
+        return [each for each in found if each not in skip][: behind.limit]
 
     def _queued(self, plan: Plan) -> list[str]:
         limits = dict(plan.queued)
-        found = self.fetch(self._statements.queued_tasks, (_list(limits), max(limits.values())))
+        most = max(limits.values()) + len(plan.skip)
+        found = self.fetch(self._statements.queued_tasks, (_list(limits), most))
         queued = []
         for group, task_id in found:
-            if limits[group] > 0:
+            if limits[group] > 0 and task_id not in plan.skip:
                 limits[group] -= 1
                 queued.append(task_id)
         return queued
 
     def _turns(self, plan: Plan) -> list[Turn]:
         found = self.fetch(self._statements.queued_turns, (rows.turns_text(plan.turns),))
-        return [Turn(group=group, tree=tree, id=task_id) for group, tree, task_id in found]
+        return rows.turns_of(found, plan.skip)
 
     def schedules(self, ids: Sequence[str]) -> list[Schedule]:
         """Read the schedules with these ids; with none, do nothing."""
-        if not ids:
-            return []
-        found = self.fetch(self._statements.schedules, (_list(ids),))
-        return [schedule_rows.schedule_of(row) for row in found]
+        return [schedule_rows.schedule_of(row) for row in self._schedule_rows(ids)]
+
+    def due_schedules(self, ids: Sequence[str]) -> list[Schedule | UnreadableSchedule]:
+        """Read the same; a row that is damaged must not keep the others from being read."""
+        try:
+            return [schedule_rows.found_due(row) for row in self._schedule_rows(ids)]
+        except sqlite3.OperationalError as error:  # of text that is none, which fails them all
+            if not is_damage(error):
+                raise
+            if len(ids) == 1:
+                return [schedule_rows.unreadable(ids[0], at_ms=0, error=error)]
+            return [found for each in ids for found in self.due_schedules([each])]
+
+    def _schedule_rows(self, ids: Sequence[str]) -> Sequence[rows.Row]:
+        return self.fetch(self._statements.schedules, (_list(ids),)) if ids else []
 
     def _working_set(self, ids: set[str], schedule_ids: Sequence[str]) -> WorkingSet:
         statements = self._statements
@@ -134,16 +149,33 @@ class Session:
             Callback(awaited=awaited, awaiter=awaiter, wait_version=wait_version)
             for awaited, awaiter, wait_version in self.fetch(statements.callbacks, (of_ids,))
         ]
-        of_all = of_ids
-        if callbacks:
-            of_all = _list(ids.union(callback.awaiter for callback in callbacks))
+        everyone = ids.union(callback.awaiter for callback in callbacks) if callbacks else ids
+        try:
+            promises, tasks = self._records(everyone)
+        except (sqlite3.OperationalError, *rows.DAMAGE) as error:
+            if not is_damage(error):
+                raise
+            culprit = self._unreadable(list(everyone))
+            awaited = (c.awaited for c in callbacks if c.awaiter == culprit)
+            raise RowUnreadable(culprit, needed_by={culprit, *awaited}, error=error) from error
+        return WorkingSet(
+            promises=promises,
+            tasks=tasks,
+            callbacks=callbacks,
+            listeners=self.fetch(statements.listeners, (of_ids,)),
+            schedules=self.schedules(schedule_ids),
+        )
+
+    def _records(self, ids: Collection[str]) -> tuple[list[Promise], list[Task]]:
+        """Read promises and their tasks."""
+        of_ids = _list(ids)
         woken_by: dict[str, set[str]] = {}
-        for task_id, awaited in self.fetch(statements.resumes, (of_all,)):
+        for task_id, awaited in self.fetch(self._statements.resumes, (of_ids,)):
             woken_by.setdefault(task_id, set()).add(awaited)
         promises: list[Promise] = []
         tasks: list[Task] = []
         width = rows.PROMISE_WIDTH
-        for row in self.fetch(statements.records, (of_all,)):
+        for row in self.fetch(self._statements.records, (of_ids,)):
             promises.append(rows.promise_of(row[:width]))
             if row[width] is not None:
                 resumes = woken_by.get(row[0])
@@ -154,13 +186,19 @@ class Session:
                         _NO_RESUMES if resumes is None else frozenset(resumes),
                     )
                 )
-        return WorkingSet(
-            promises=promises,
-            tasks=tasks,
-            callbacks=callbacks,
-            listeners=self.fetch(statements.listeners, (of_ids,)),
-            schedules=self.schedules(schedule_ids),
-        )
+        return promises, tasks
+
+    def _unreadable(self, ids: Sequence[str]) -> str:
+        """Find one of several rows that cannot be read, by halves: the driver does not name it."""
+        while len(ids) > 1:
+            half = ids[: len(ids) // 2]
+            try:
+                self._records(half)
+            except (sqlite3.OperationalError, *rows.DAMAGE):
+                ids = half
+            else:
+                ids = ids[len(half) :]
+        return ids[0]
 
     def promises_in_order(self, ids: Sequence[str]) -> list[Promise]:
         """Read the promises with these ids, in their order; one that does not exist is left out."""

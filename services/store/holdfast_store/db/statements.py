@@ -24,6 +24,7 @@ from holdfast_store.db.tables import (
     schema_floors,
     schema_revisions,
     tasks,
+    writers,
 )
 
 NOTHING: sa.ColumnElement[int] = sa.literal_column("0")
@@ -107,6 +108,10 @@ class Statements:
     """→ revision and checksum of the migrations that ran, oldest first."""
     floor: str
     """→ the revision that a program must know to use the tables; nothing when any may."""
+    newest: str
+    """→ the newest instant that a writer has remembered."""
+    newest_save: str
+    """writer's id, number of a batch, instant → remembers it."""
 
 
 def build(dialect: Dialect) -> Statements:
@@ -218,11 +223,15 @@ def build(dialect: Dialect) -> Statements:
         unblocks_find=text(
             sa.select(outbox.c.address, outbox.c.promise_id, promises.c.counted_bytes)
             .select_from(outbox.outerjoin(promises, promises.c.id == outbox.c.promise_id))
-            .where(dialect.among(outbox.c.address, "addresses"))
+            .where(
+                dialect.among(outbox.c.address, "addresses"),
+                outbox.c.promise_id >= sa.bindparam("first", type_=IdText),
+                outbox.c.promise_id < sa.bindparam("end", type_=IdText),
+            )
             .order_by(outbox.c.enqueued_at_ms, outbox.c.promise_id, outbox.c.address)
             .limit(sa.bindparam("limit"))
             .offset(NOTHING),
-            *("addresses", "limit"),
+            *("addresses", "first", "end", "limit"),
         ),
         unblock_delete=text(_delete(outbox, "address", "promise_id"), *("address", "promise_id")),
         unblocks_drop=text(
@@ -254,6 +263,12 @@ def build(dialect: Dialect) -> Statements:
             )
         ),
         floor=text(sa.select(sa.func.max(schema_floors.c.needs))),
+        newest=text(sa.select(sa.func.max(writers.c.seen_at_ms))),
+        newest_save=text(
+            dialect.upsert(writers, key=("id",), replace=("seen_at_ms",)),
+            *("id", "batch", "seen_at_ms"),
+            columns=("id", "batch", "seen_at_ms"),
+        ),
     )
 
 

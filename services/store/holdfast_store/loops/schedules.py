@@ -10,12 +10,10 @@ from typing import Final
 
 from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine
+from holdfast_store.loops.sleeping import WALL_CLOCK_CHECK_S, sleep_until
 from holdfast_store.storage import StorageError
 
 log = get_logger(__name__)
-
-WALL_CLOCK_CHECK_S: Final = 1.0
-"""Longest sleep: the monotonic sleep must notice when the wall clock was set forward."""
 
 NEIGHBORS_POLL_S: Final = 1.0
 """How often the next planned instant is read where other stores may plan one."""
@@ -62,7 +60,12 @@ class ScheduleTimer:
                 # A row that somebody has damaged, or a defect: the store has other things to do.
                 log.exception("schedules_broke")
                 await self._rest()
-            await self._sleep(loop.time())
+            await sleep_until(
+                self._changed,
+                looks_in_s=self._reads_at() - loop.time(),
+                due_ms=self._next_ms,
+                now_ms=self._engine.now_ms(),
+            )
 
     def _is_due(self) -> bool:
         return self._next_ms is not None and self._next_ms <= self._engine.now_ms()
@@ -94,17 +97,6 @@ class ScheduleTimer:
     async def _rest(self) -> None:
         self._read_at = 0.0
         await asyncio.sleep(WALL_CLOCK_CHECK_S)
-
-    async def _sleep(self, now_s: float) -> None:
-        span_s = min(WALL_CLOCK_CHECK_S, max(0.0, self._reads_at() - now_s))
-        if self._next_ms is not None:
-            span_s = min(span_s, max(0, self._next_ms - self._engine.now_ms()) / 1000)
-        try:
-            async with asyncio.timeout(span_s):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-        self._changed.clear()
 
     def _hear(self, at_ms: int) -> None:
         if self._heard_ms is None or at_ms < self._heard_ms:

@@ -8,13 +8,11 @@ import asyncio
 
 from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine
+from holdfast_store.loops.sleeping import WALL_CLOCK_CHECK_S, sleep_until
 from holdfast_store.observer import Observer
 from holdfast_store.storage import Storage, StorageError
 
 log = get_logger(__name__)
-
-WALL_CLOCK_CHECK_S = 1.0
-"""Longest sleep: the monotonic sleep must notice when the wall clock was set forward."""
 
 NEIGHBORS_POLL_S = 1.0
 """How often the next due instant is read where other stores make instants due: one of them may die
@@ -66,20 +64,17 @@ class Timers:
             if self._next_due_ms is not None and self._next_due_ms <= self._engine.now_ms():
                 self._swept_ms, self._next_due_ms = self._next_due_ms, None
                 self._engine.sweep()
-            await self._sleep(loop.time())
+            await sleep_until(
+                self._changed,
+                looks_in_s=self._looks_at() - loop.time(),
+                due_ms=self._next_due_ms,
+                now_ms=self._engine.now_ms(),
+            )
 
-    async def _sleep(self, now_s: float) -> None:
-        span_s = min(WALL_CLOCK_CHECK_S, max(0.0, self._poll_at - now_s))
+    def _looks_at(self) -> float:
         if self._engine.has_neighbors:
-            span_s = min(span_s, max(0.0, self._read_at - now_s))
-        if self._next_due_ms is not None:
-            span_s = min(span_s, max(0, self._next_due_ms - self._engine.now_ms()) / 1000)
-        try:
-            async with asyncio.timeout(span_s):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-        self._changed.clear()
+            return min(self._poll_at, self._read_at)
+        return self._poll_at
 
     def _hear_of_due(self, at_ms: int) -> None:
         if self._next_due_ms is None or at_ms < self._next_due_ms:

@@ -1,6 +1,7 @@
 """The waiting tasks of one group in memory: by their age, and by the trees that take turns."""
 
 from bisect import bisect_left, insort
+from collections.abc import Collection
 
 from holdfast_store.agenda import Agenda
 from holdfast_store.storage import Behind, Turns
@@ -39,11 +40,11 @@ class MemoryQueue:
         """Since when the oldest waits."""
         return self._by_age.next_at_ms()
 
-    def oldest(self, limit: int) -> list[tuple[int, str]]:
+    def oldest(self, limit: int, skip: Collection[str]) -> list[tuple[int, str]]:
         """Since when so many of the oldest wait, and which they are."""
-        return self._by_age.entries(limit)
+        return _without(skip, self._by_age.entries(limit + len(skip)))[:limit]
 
-    def behind(self, place: Behind) -> list[tuple[int, str]]:
+    def behind(self, place: Behind, skip: Collection[str]) -> list[tuple[int, str]]:
         """Answer the same of those behind a place.
 
         An agenda has no way in from the side; what a database finds by its index is counted off
@@ -51,7 +52,7 @@ class MemoryQueue:
         """
         key = (place.queued_at_ms, place.id)
         further = [entry for entry in self._by_age.entries(len(self)) if entry > key]
-        return further[: place.limit]
+        return _without(skip, further)[: place.limit]
 
     def turns(self, turns: Turns) -> list[tuple[int, str]]:
         """Trees whose turn it is, each with its oldest task."""
@@ -64,3 +65,7 @@ class MemoryQueue:
             tree, _, task_id = self._by_tree[index]
             found.append((tree, task_id))
         return found
+
+
+def _without(skip: Collection[str], entries: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    return [entry for entry in entries if entry[1] not in skip] if skip else entries

@@ -57,11 +57,10 @@ class MemorySchedules:
 
     def search(self, search: ScheduleSearch) -> SchedulePage:
         """List them."""
-        behind = search.behind
         matching = (
             key
             for key, row in self._rows.items()
-            if key > behind and is_schedule_shown(search, row)
+            if search.is_about(key) and is_schedule_shown(search, row)
         )
         ids = nsmallest(search.limit + 1, matching)
         sizes = [schedule_bytes(self._rows[key]) for key in ids[: search.limit]]

@@ -1,8 +1,10 @@
 """What operators look at: queues and members; the operations of debug mode are beside it."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
+from uuid import uuid4
 
 import grpc
 
@@ -31,6 +33,7 @@ class Admin:
         self._engine = engine
         self._standing = standing
         self._debug = debug
+        self._name = f"{socket.gethostname()}/{uuid4().hex[:8]}"
 
     def handler(self) -> grpc.GenericRpcHandler:
         """Serve the service."""
@@ -89,7 +92,7 @@ class Admin:
             )
             for member in self._engine.members()
         ]
-        return pb.AdminListMembersResponse(members=members)
+        return pb.AdminListMembersResponse(members=members, store=self._name)
 
     async def _queues(self, groups: Sequence[str], context: Context) -> list[pb.Queue]:
         try:
@@ -109,6 +112,7 @@ def _message(queue: Queue) -> pb.Queue:
         oldest_due_age_ms=queue.oldest_due_age_ms,
         members=queue.members,
         free_credits=queue.free_credits,
+        counted_age_ms=queue.counted_age_ms,
     )
 
 

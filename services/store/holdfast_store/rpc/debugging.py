@@ -10,6 +10,7 @@ from holdfast.core.limits import INTEGER_MAX
 from holdfast.core.requests import Refusal
 from holdfast.v1 import admin_pb2 as pb
 from holdfast_store.debugging import Debug
+from holdfast_store.firing import FiringRefused
 from holdfast_store.rpc.errors import Context, abort, unavailable
 from holdfast_store.rpc.instants import METADATA_KEY, told_instant
 from holdfast_store.rpc.snapshots import parts_of
@@ -73,6 +74,9 @@ class _Debug:
         time_ms = await _time_of(request, context)
         try:
             await self._debug.tick(time_ms)
+        except FiringRefused as error:
+            refusal = Refusal(status=500, code="schedules_set_aside", message=str(error))
+            await abort(context, refusal)
         except StorageError as error:
             await abort(context, unavailable(error))
         return pb.AdminDebugTickResponse()

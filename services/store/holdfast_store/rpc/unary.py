@@ -19,7 +19,7 @@ from holdfast.v1 import promises_pb2, schedules_pb2, tasks_pb2
 from holdfast_store.engine import Engine
 from holdfast_store.rpc import requests, searches
 from holdfast_store.rpc.answers import write_preload, write_promise, write_schedule, write_task
-from holdfast_store.rpc.authorizing import bounded
+from holdfast_store.rpc.authorizing import bounded, bounded_search
 from holdfast_store.rpc.errors import Context, abort, message_of
 from holdfast_store.rpc.guard import current_grant
 from holdfast_store.rpc.instants import Instant, told_instant
@@ -149,6 +149,13 @@ def _listed(
             search = listing.read(message)
         except Malformed as flaw:
             await abort(context, flaw.refusal)
+        grant = current_grant()
+        if grant is not None:
+            allowed = bounded_search(search, grant)
+            if isinstance(allowed, Refusal):
+                stopwatch.call_denied(allowed.code)
+                await abort(context, allowed)
+            search = allowed
         at_ms = None if instant is None else await instant(context)
         started = perf_counter()
         page = await listing.look(engine, search, at_ms)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -15,7 +14,7 @@ from holdfast_chassis.authorization import Grant
 from holdfast_chassis.logs import get_logger
 from holdfast_store.engine import Engine
 from holdfast_store.members import BadMember
-from holdfast_store.rpc.authorizing import prefix_of
+from holdfast_store.rpc.authorizing import bounded_member
 from holdfast_store.rpc.errors import Context, abort
 from holdfast_store.rpc.guard import TOKEN_EXPIRED, current_grant
 from holdfast_store.rpc.requests import Malformed, member_of
@@ -104,10 +103,10 @@ class Workers:
             await abort(context, _too_many_members(self._members_max))
         grant = current_grant()
         if grant is not None:
-            prefix = prefix_of(member, grant)
-            if isinstance(prefix, Refusal):
-                await abort(context, prefix)
-            member = replace(member, prefix=prefix)
+            bounded = bounded_member(member, grant)
+            if isinstance(bounded, Refusal):
+                await abort(context, bounded)
+            member = bounded
         stream = MemberStream(
             self._engine,
             limits=self._limits,

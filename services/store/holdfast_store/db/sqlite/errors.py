@@ -67,12 +67,18 @@ def is_undone_by_sqlite(error: BaseException) -> bool:
     return primary_code(error) in _UNDONE
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether a row was found and cannot be read: by its record, or by the driver already."""
+    is_undecodable = isinstance(error, sqlite3.OperationalError) and primary_code(error) is None
+    return is_undecodable or isinstance(error, DATA_ERRORS)
+
+
 def meaning_of(error: BaseException, *, place: str = "the database") -> StorageError:
     """Translate into the error of the port that says what a failed statement means."""
     code = primary_code(error)
     if code in _REPEATABLE:
         return TransactionAborted(f"another process holds {place}: {error}")
-    if code in _OF_DATA or isinstance(error, DATA_ERRORS):
+    if code in _OF_DATA or is_damage(error):
         return BatchRejected(f"{place} refuses the data of an operation: {error}")
     if isinstance(error, sqlite3.InterfaceError | sqlite3.DataError | sqlite3.ProgrammingError):
         return BatchRejected(f"the driver refuses the data of an operation: {error}")

@@ -53,11 +53,12 @@ class SqliteSnapshot(SnapshotReader):
         history = self._session.history()  # the first read fixes what is seen
         revisions.check_current(history)
         self._revision = history.newest or ""
-        self._now_ms = Clock()()
+        [(newest_ms,)] = self._session.fetch(self._of_batches.newest)
+        self._now_ms = max(Clock()(), newest_ms or 0)
 
     @property
     def now_ms(self) -> int:
-        """Tell an instant behind the snapshot: a file has no clock but that of its machine."""
+        """Tell an instant behind the snapshot, also when its machine's clock was set back since."""
         return self._now_ms
 
     # Rows
