@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.core.decide import Keys, decide_chain
 from holdfast.core.profile import DEFAULT_PROFILE
-from holdfast.core.records import BRANCH, ORIGIN, PARENT, TARGET, PromiseState, TaskState
+from holdfast.core.records import BRANCH, ORIGIN, PARENT, TARGET, Preload, PromiseState, TaskState
 from holdfast.core.requests import (
     Done,
     PromiseCreate,
@@ -20,10 +20,12 @@ from holdfast.core.requests import (
     PromiseRegisterListener,
     PromiseSettle,
     Request,
+    TaskAcquire,
     TaskCreate,
     TaskFence,
     TaskFulfill,
     TaskHalt,
+    TaskRelease,
     TaskSuspend,
 )
 from holdfast_store.db.postgres.clock import DatabaseClock
@@ -46,6 +48,7 @@ class Store:
 
     storage: PostgresStorage
     statements: list[str] = field(default_factory=list)
+    preloads: Mapping[str, Preload] = field(default_factory=dict)
 
     async def run(self, *requests: Request, at_ms: int | None = None) -> list[Any]:
         """Carry out requests as one batch; answer their outcomes."""
@@ -59,7 +62,7 @@ class Store:
             outcomes = decide_chain(
                 loaded.working_set, requests, now_ms=loaded.now_ms, profile=DEFAULT_PROFILE
             )
-            await transaction.commit(
+            self.preloads = await transaction.commit(
                 loaded.working_set.changes(),
                 preload_of=[o.preload_of for o in outcomes if isinstance(o, Done) and o.preload_of],
                 preload_bytes_max=BYTES_MAX,
@@ -248,6 +251,23 @@ async def test_a_new_promise_that_somebody_has_named_gets_its_preload(
             await transaction.commit(
                 loaded.working_set.changes(), preload_of=["w"], preload_bytes_max=BYTES_MAX
             )
+
+
+async def test_a_preload_that_cannot_be_read_any_more_is_left_to_its_reader(
+    wired: Wired,
+) -> None:
+    store = await warm(around(wired.storage))
+    await store.run(start("w"))
+    await store.run(step("w", "w.1"))
+    await store.run(TaskRelease(id="w", version=1))
+    take = TaskAcquire(id="w", version=1, pid="pid", ttl_ms=60_000)
+    wired.cutter.cut_next(b"WITH wanted AS", Cut.BEFORE_SERVER)
+
+    await store.run(take)
+
+    assert wired.cutter.cuts == 1
+    assert store.preloads == {"w": Preload(promises=(), complete=False)}
+    assert query(wired.url, "SELECT state FROM tasks") == [(TaskState.ACQUIRED.value,)]
 
 
 async def test_a_deadline_that_passed_by_the_databases_clock_is_noticed(

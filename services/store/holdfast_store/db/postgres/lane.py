@@ -19,12 +19,14 @@ from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.postgres.writer import PostgresWriter
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import NO_CHILDREN, born_without_children
-from holdfast_store.storage import InsertConflict, Loaded, Plan, TransactionAborted
+from holdfast_store.storage import InsertConflict, Loaded, Plan, StorageError, TransactionAborted
 
 ROUNDS_MAX: Final = 4
 """Tries to lock all that a batch needs while it keeps growing."""
 
 REVISION_BITS: Final = 63
+
+NOTHING_PRELOADED: Final = Preload(promises=(), complete=False)
 
 FORGOTTEN_AFTER_MS: Final = 24 * 3_600_000
 """Silence after which a writer's row is deleted; nobody is in doubt for so long."""
@@ -172,23 +174,29 @@ class PostgresLane:
         preload_bytes_max: int,
     ) -> dict[str, Preload]:
         """Commit what was decided without a look, if that was right."""
+        last_batch = self._writer.last_batch
+        if last_batch is None:
+            raise TransactionAborted("the connection broke meanwhile")
         if not recalled.absent.issubset(promise.id for promise in changes.promises_created):
             raise TransactionAborted("nobody knows whether what was not created exists")
-        if self._writer.last_batch is None:
-            raise TransactionAborted("the connection broke meanwhile")
+        if saving.before:
+            raise TransactionAborted("it takes more than one statement")
         born = born_without_children(changes).intersection(preload_of)
+        await self._save_at_once(
+            saving, Certainty(last_batch, recalled.revisions, born, recalled.at_ms)
+        )
         others = [task_id for task_id in preload_of if task_id not in born]
-        certainty = Certainty(self._writer.last_batch, recalled.revisions, born, recalled.at_ms)
-        if not others and not saving.before:
-            await self._save_at_once(saving, certainty)
-            return dict.fromkeys(born, NO_CHILDREN)
-        number = self._writer.next_number()
-        async with self._writer.undone_on_failure():
-            session = await self._writer.begun()
-            await session.save_if_certain(saving, certainty, writer=self._writer.id, number=number)
-            preloads = await session.preload(others, bytes_max=preload_bytes_max)
-        await self._writer.end(session, number)
+        preloads = await self._preload_late(others, preload_bytes_max)
         return preloads | dict.fromkeys(born, NO_CHILDREN)
+
+    async def _preload_late(self, task_ids: Sequence[str], bytes_max: int) -> dict[str, Preload]:
+        """Read the children of tasks after the commit; holders ask for what cannot be had."""
+        try:
+            async with self._writer.undone_on_failure():
+                session = await self._writer.current()
+                return await session.preload(task_ids, bytes_max=bytes_max)
+        except StorageError:
+            return dict.fromkeys(task_ids, NOTHING_PRELOADED)
 
     async def _save_at_once(self, saving: Saving, certainty: Certainty) -> None:
         """Do it by one statement, which is a transaction by itself."""

@@ -56,19 +56,20 @@ def saving_of(changes: Changes, texts: LockingStatements, *, revision: int) -> S
 
     Every promise gets the revision that changes, or whose task or obligations do.
     """
-    cleared: Sequence[Part] = (
-        (texts.callback_delete, changes.callbacks_removed),
-        (texts.listeners_delete, [(key,) for key in changes.listeners_cleared]),
-        (texts.resumes_delete, [(key,) for key in changes.resumes_cleared]),
-    )
     callbacks = [(c.awaited, c.awaiter, c.wait_version) for c in changes.callbacks_saved]
-    saved: Sequence[Part] = (
-        (texts.callback_save, callbacks),
-        (texts.listener_save, changes.listeners_added),
-        (texts.resume_insert, changes.resumes_added),
+    obligations = (
+        (texts.callback_delete, changes.callbacks_removed, texts.callback_save, callbacks),
+        (
+            *(texts.listeners_delete, [(key,) for key in changes.listeners_cleared]),
+            *(texts.listener_save, changes.listeners_added),
+        ),
+        (
+            *(texts.resumes_delete, [(key,) for key in changes.resumes_cleared]),
+            *(texts.resume_insert, changes.resumes_added),
+        ),
     )
-    pairs = list(zip(cleared, saved, strict=True))
-    before = [gone for gone, new in pairs if gone[1] and new[1]]
+    before = [(text, gone) for text, gone, _, new in obligations if _overlap(gone, new)]
+    beside = [(text, gone) for text, gone, _, new in obligations if not _overlap(gone, new)]
     # By id: two that create the same promises wait for each other's, and not in a circle.
     created = sorted(changes.promises_created, key=attrgetter("id"))
     updated = changes.promises_updated
@@ -80,13 +81,21 @@ def saving_of(changes: Changes, texts: LockingStatements, *, revision: int) -> S
         (texts.promise_update, [_updated(promise, revision) for promise in updated]),
         (texts.promise_revise, [(revision, promise_id) for promise_id in concerned]),
         (texts.task_update, _each(rows.task_updated, changes.tasks_updated)),
-        *(gone for gone, new in pairs if not new[1]),
-        *saved,
+        *beside,
+        *((text, new) for _, _, text, new in obligations),
         # One row can be replaced once by a statement, and in one order by all who write.
         (texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())]),
         *_schedule_parts(changes, texts),
     ]
     return Saving(before, [part for part in together if part[1]])
+
+
+def _overlap(gone: Sequence[Row], new: Sequence[Row]) -> bool:
+    """Whether a row is written whose key is among those that are deleted."""
+    if not gone or not new:
+        return False
+    width = len(gone[0])
+    return not {row[:width] for row in new}.isdisjoint(map(tuple, gone))
 
 
 def _updated(promise: Promise, revision: int) -> Row:

@@ -274,20 +274,15 @@ class PostgresSession:
     async def save_if_certain(
         self, saving: Saving, certainty: Certainty, *, writer: str, number: int
     ) -> int:
-        """Write the same if that holds, and answer the database's clock.
+        """Write the same if that holds, by one statement, and answer the database's clock.
 
-        Otherwise the statement fails with `NOT_CERTAIN`. It is the only one unless something must
-        be deleted before.
+        Otherwise the statement fails with `NOT_CERTAIN`. Nothing may have to be deleted before.
         """
-        text = self._locking.certain
-        parameters = certainty.parameters(writer)
-        is_whole = bool(saving) and not saving.before
-        if is_whole:
+        text, parameters = self._locking.certain, certainty.parameters(writer)
+        if saving:
             text = joined((*saving.texts, self._locking.mark, text))
             parameters = [*saving.columns, writer, number, *parameters]
         [(_, database_ms)] = await self.fetch(text, *parameters)
-        if saving and not is_whole:
-            await self.save(saving, writer=writer, number=number, born=())
         return int(database_ms)
 
     async def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
