@@ -191,6 +191,8 @@ class PostgresLane:
 
     async def _preload_late(self, task_ids: Sequence[str], bytes_max: int) -> dict[str, Preload]:
         """Read the children of tasks after the commit; holders ask for what cannot be had."""
+        if not task_ids:
+            return {}
         try:
             async with self._writer.undone_on_failure():
                 session = await self._writer.current()
