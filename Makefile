@@ -1,6 +1,8 @@
 # Needs Python 3.11 or newer and nothing else: `make setup` installs the rest into .venv.
 BIN := .venv/bin
 READY := .venv/ready
+# How many files of tests run at once: most of the time they wait for processes and for clocks.
+TEST_PROCESSES ?= 2
 # A complete .venv keeps its Python until another one is named.
 PYTHON ?= $(or $(and $(wildcard .venv/requirements.lock),$(wildcard $(BIN)/python)),python3)
 
@@ -20,7 +22,7 @@ demo: $(READY) ## run an order through every service while its worker is killed
 	@$(BIN)/holdfast demo first-order || [ $$? -eq 141 ] # 141: as in `make demo | head`
 
 test: check prometheus postgres chromium official-clients ## check, then every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 check: $(READY) ## everything that needs no test run: format, lint, types, imports, drift
 	$(BIN)/ruff format --check

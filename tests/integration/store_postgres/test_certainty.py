@@ -32,7 +32,7 @@ from holdfast_store.db.postgres.clock import DatabaseClock
 from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import BatchRejected, InsertConflict, Plan, TransactionAborted
 from tests.integration.kill.processes import until
-from tests.integration.postgres import query
+from tests.integration.postgres import Server, query
 from tests.integration.store_db.records import BYTES_MAX
 from tests.integration.store_postgres.conftest import IMPATIENT, Wired
 from tests.integration.store_postgres.cutting import Cut
@@ -374,10 +374,13 @@ async def test_beside_another_store_everything_is_looked_at(store: Store, other:
     assert len(store.statements) > 1
 
 
-async def test_where_an_older_version_may_write_everything_is_looked_at(postgres_url: str) -> None:
-    query(postgres_url, "DELETE FROM schema_floors")
-    query(postgres_url, "DELETE FROM schema_revisions WHERE revision = '0010'")
-    store = await opened(postgres_url)
+async def test_where_an_older_version_may_write_everything_is_looked_at(
+    postgres_server: Server,
+) -> None:
+    url = postgres_server.create_database()  # others get theirs as it was
+    query(url, "DELETE FROM schema_floors")
+    query(url, "DELETE FROM schema_revisions WHERE revision = '0010'")
+    store = await opened(url)
     await store.run(create("p"))
 
     await store.run(settle("p"))
