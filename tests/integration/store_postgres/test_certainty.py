@@ -29,6 +29,7 @@ from holdfast.core.requests import (
     TaskSuspend,
 )
 from holdfast_store.db.postgres.clock import DatabaseClock
+from holdfast_store.db.postgres.statements import STALE_MS
 from holdfast_store.db.postgres.storage import PostgresStorage
 from holdfast_store.storage import BatchRejected, InsertConflict, Plan, TransactionAborted
 from tests.integration.kill.processes import until
@@ -74,6 +75,15 @@ class Store:
         with pytest.raises((TransactionAborted, InsertConflict)):
             await self.run(*requests)
         return await self.run(*requests)
+
+    async def settle_again(self, promise_id: str) -> None:
+        """Settle a promise, with as many tries as it takes."""
+        while True:
+            try:
+                await self.run(settle(promise_id))
+            except TransactionAborted:
+                continue
+            return
 
 
 def around(storage: PostgresStorage) -> Store:
@@ -210,6 +220,46 @@ async def test_an_awaiter_that_changed_elsewhere_is_noticed(
     await store.again(settle("c"))
 
     assert query(postgres_url, "SELECT state FROM tasks") == [(TaskState.HALTED.value,)]
+
+
+async def test_an_awaiter_that_changed_while_another_store_was_there_is_not_known_any_more(
+    store: Store, other: Store, postgres_url: str
+) -> None:
+    """Its store reads it as an awaiter meanwhile, and gives it a new revision itself."""
+    await store.run(start("x"), start("y"), create("c", tags=AWAITABLE))
+    store.storage.is_alone = False
+    await other.run(PromiseRegisterCallback(awaited="x", awaiter="y"))
+    await other.run(suspend("x", "c"), suspend("y", "x"))
+    await store.run(settle("c"))
+    store.storage.is_alone = True
+
+    await store.settle_again("x")
+
+    assert query(postgres_url, "SELECT awaited FROM callbacks") == []
+    assert query(postgres_url, "SELECT id FROM tasks WHERE state = 'suspended'") == []
+
+
+async def test_a_decision_that_took_long_to_arrive_is_not_written(postgres_url: str) -> None:
+    storage = PostgresStorage(postgres_url, bounds=IMPATIENT)
+    storage.clock = DatabaseClock(monotonic_ns=lambda: 0)  # goes on only when it hears
+    await storage.open()
+    store = await warm(around(storage))
+    await store.run(create("p"))
+    query(postgres_url, f"SELECT pg_sleep({STALE_MS / 1_000 + 0.1})")
+
+    [outcome] = await store.again(settle("p"))
+
+    assert outcome.promise.state is PromiseState.RESOLVED
+    await storage.close()
+
+
+async def test_reading_what_is_known_flushes_nothing(store: Store) -> None:
+    await store.run(create("p"))
+
+    await store.run(PromiseGet(id="p"))
+
+    assert len(store.statements) == 3
+    assert (store.statements[0], store.statements[-1]) == ("BEGIN", "ROLLBACK")
 
 
 async def test_what_was_taken_for_absent_may_exist(store: Store, other: Store) -> None:

@@ -108,6 +108,8 @@ def _is_over(one: sa.FromClause) -> sa.ColumnElement[bool]:
     named = (
         sa.exists().where(tasks.c.id == one.c.id, is_open),
         sa.exists().where(callbacks.c.awaited == one.c.id),
+        # It would go with the task, behind the back of whoever knows the awaited promise.
+        sa.exists().where(callbacks.c.awaiter == one.c.id),
         sa.exists().where(listeners.c.promise_id == one.c.id),
         sa.exists().where(resumes.c.awaited == one.c.id),
         sa.exists().where(outbox.c.promise_id == one.c.id),

@@ -1,5 +1,7 @@
 """What a store remembers of promises: what it wrote, within bounds, and never for certain."""
 
+from itertools import count
+
 import pytest
 from msgspec.structs import replace
 
@@ -7,7 +9,6 @@ from holdfast.core.records import Callback, Promise, PromiseState, Task, TaskSta
 from holdfast.core.working_set import Changes
 from holdfast_store.db.postgres.known import (
     OBLIGATIONS_MAX,
-    OVERHEAD_BYTES,
     PAUSE_MAX,
     Known,
     KnownPromises,
@@ -141,9 +142,8 @@ def test_whatever_has_no_name_has_to_be_looked_for(more: dict[str, object]) -> N
 
 def test_the_least_recently_used_is_forgotten_where_room_ends() -> None:
     promises = [replace(W, id=f"p{n}", param=Value(data=b"x" * 100)) for n in range(3)]
-    known = known_of(
-        Changes(promises_created=promises[:2]), bytes_max=2 * (OVERHEAD_BYTES + 100) + 1
-    )
+    room = 2 * Known(promises[0], 1).size() + 1
+    known = known_of(Changes(promises_created=promises[:2]), bytes_max=room)
     assert recall(known, "p0") is not None
 
     known.apply(Changes(promises_created=promises[2:]), 2)
@@ -157,6 +157,47 @@ def test_what_has_very_many_obligations_is_not_kept() -> None:
     assert recall(known_of(Changes(promises_created=[W], listeners_added=listeners)), "w") is None
 
 
+def test_an_awaiter_that_was_read_with_another_revision_is_forgotten() -> None:
+    known = known_of(Changes(promises_created=[W]), revision=1)
+
+    known.compare(Known(promise=W, revision=1))
+    assert recall(known, "w") is not None
+    known.compare(Known(promise=W, revision=2))
+    assert recall(known, "w") is None
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        replace(W, param=Value(data=b"x" * 50_000)),
+        replace(W, param=Value(headers={"h": "x" * 50_000})),
+        replace(W, tags={"t": "x" * 50_000}),
+    ],
+)
+def test_whatever_a_promise_carries_counts(large: Promise) -> None:
+    assert recall(known_of(Changes(promises_created=[large]), bytes_max=40_000), "w") is None
+
+
+def test_obligations_count() -> None:
+    known = known_of(Changes(promises_created=[W]), bytes_max=10_000)
+    assert recall(known, "w") is not None
+
+    known.apply(Changes(listeners_added=[("w", f"http://{'x' * 1_000}/{n}") for n in range(3)]), 2)
+
+    assert recall(known, "w") is None
+
+
+def test_what_was_taken_for_absent_in_vain_is_looked_for_the_next_time() -> None:
+    known = KnownPromises()
+    recalled = recall(known, created=("p",))
+    assert recalled is not None
+    known.failed(recalled)
+    assert recall(known, created=("q",)) is None, "it looks once more at everything"
+
+    assert recall(known, created=("q",)) is not None
+    assert recall(known, created=("p",)) is None
+
+
 def test_what_an_older_version_wrote_is_not_kept() -> None:
     known = KnownPromises()
 
@@ -168,14 +209,16 @@ def test_what_an_older_version_wrote_is_not_kept() -> None:
 def test_after_a_failure_it_is_looked_twice_as_often_and_after_success_half() -> None:
     known = known_of(Changes(promises_created=[C]))
 
+    numbers = count()
+
     def looks() -> int:
-        count = 0
+        looked = 0
         while recall(known, "c") is None:
-            count += 1
-        return count
+            looked += 1
+        return looked
 
     def fail() -> int:
-        recalled = recall(known, created=("new",))
+        recalled = recall(known, created=(f"new{next(numbers)}",))
         assert recalled is not None
         known.failed(recalled)
         return looks()

@@ -6,22 +6,27 @@ the statement that writes, and that statement locks them and writes nothing unle
 it likes. A promise's revision covers its task, resumes, callbacks and listeners too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from holdfast.core.records import Callback, Promise, PromiseState, Schedule, Task
 from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.preloads import counted_bytes
 from holdfast_store.storage import Plan
 
 BYTES_MAX: Final = 32 * 1_048_576
 """What the payloads of known promises may take together; the oldest of them are forgotten first."""
 
 OVERHEAD_BYTES: Final = 2_048
-"""Counted for each promise beside its payload: its id, its tags and its task."""
+"""Counted for each promise beside its id, payloads and tags: its task, and what Python adds."""
 
 OBLIGATIONS_MAX: Final = 100
 """Of a promise with more callbacks, listeners or resumes nothing is kept."""
+
+TAKEN_MAX: Final = 10_000
+"""Ids that are remembered because they were wrongly taken for absent."""
 
 PAUSE_MAX: Final = 256
 """Most transactions in a row that look at the database after the knowledge was wrong."""
@@ -38,11 +43,14 @@ class Known:
     callbacks: dict[str, Callback] = field(default_factory=dict)
     addresses: dict[str, None] = field(default_factory=dict)
 
-    @property
+    counted: int = 0
+    """What it was last found to take."""
+
     def size(self) -> int:
         """Count what it takes to keep this."""
-        data = self.promise.param.data
-        return OVERHEAD_BYTES + (0 if data is None else len(data))
+        resumes = () if self.task is None else self.task.resumes
+        obligations = (len(each) for each in (*self.callbacks, *self.addresses, *resumes))
+        return OVERHEAD_BYTES + counted_bytes(self.promise) + 4 * sum(obligations)
 
     @property
     def is_large(self) -> bool:
@@ -70,7 +78,9 @@ class KnownPromises:
     def __init__(self, *, bytes_max: int = BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._known: dict[str, Known] = {}
+        self._known: OrderedDict[str, Known] = OrderedDict()
+        self._taken: dict[str, None] = {}
+        """Ids that were taken for absent in vain; whoever names them again looks at once."""
         self._pause = 0
         self._left = 0
 
@@ -85,7 +95,7 @@ class KnownPromises:
         if found is None or any(k.promise.timeout_at_ms <= now_ms for k in found.values()):
             return None
         for promise_id in found:
-            self._known[promise_id] = self._known.pop(promise_id)
+            self._known.move_to_end(promise_id)
         return Recalled(
             working_set=working_set_of(found.values()),
             now_ms=now_ms,
@@ -98,7 +108,8 @@ class KnownPromises:
         """Find what a plan names, and the awaiters; what it creates may be absent."""
         known = self._known
         found = {promise_id: known[promise_id] for promise_id in plan.ids if promise_id in known}
-        if not plan.ids.difference(found).issubset(plan.created):
+        absent = plan.ids.difference(found)
+        if not absent.issubset(plan.created) or not absent.isdisjoint(self._taken):
             return None
         awaiters = {awaiter for each in found.values() for awaiter in each.callbacks}
         for awaiter in awaiters.difference(found):
@@ -115,10 +126,19 @@ class KnownPromises:
         """Forget what was not true, and look more often for a while: it may be so again."""
         for promise_id in recalled.revisions:
             self.forget(promise_id)
+        self._taken |= dict.fromkeys(recalled.absent)
+        while len(self._taken) > TAKEN_MAX:
+            del self._taken[next(iter(self._taken))]
         self._pause = min(2 * self._pause + 1, PAUSE_MAX)
         self._left = self._pause
 
     # Learning
+
+    def compare(self, read: Known) -> None:
+        """Forget an awaiter that was read with another revision; only part of it was."""
+        known = self._known.get(read.promise.id)
+        if known is not None and known.revision != read.revision:
+            self.forget(read.promise.id)
 
     def learn(self, known: Known) -> None:
         """Keep what was read under its lock."""
@@ -128,15 +148,29 @@ class KnownPromises:
         if is_settled or known.revision is None or known.is_large:
             return
         self._known[promise.id] = known
-        self._bytes += known.size
-        while self._bytes > self._bytes_max:
-            self.forget(next(iter(self._known)))
+        self._taken.pop(promise.id, None)
+        self._count(known)
 
     def forget(self, promise_id: str) -> None:
         """Know nothing about a promise."""
         known = self._known.pop(promise_id, None)
         if known is not None:
-            self._bytes -= known.size
+            self._bytes -= known.counted
+
+    def _bound(self, known: Known) -> None:
+        """Forget what has grown too large."""
+        if known.is_large:
+            self.forget(known.promise.id)
+        else:
+            self._count(known)
+
+    def _count(self, known: Known) -> None:
+        """Count again what has grown, and make room."""
+        size = known.size()
+        self._bytes += size - known.counted
+        known.counted = size
+        while self._bytes > self._bytes_max:
+            self.forget(next(iter(self._known)))
 
     def apply(self, changes: Changes, revision: int) -> None:
         """Do to what is known what a committed transaction did to the rows."""
@@ -154,9 +188,8 @@ class KnownPromises:
         self._apply_obligations(changes)
         for promise_id in revised(changes).intersection(known):
             known[promise_id].revision = revision
-        for promise_id in _obliged(changes):
-            if promise_id in known and known[promise_id].is_large:
-                self.forget(promise_id)
+        for promise_id in known.keys() & _obliged(changes):
+            self._bound(known[promise_id])
 
     def _apply_obligations(self, changes: Changes) -> None:
         known = self._known
@@ -188,12 +221,12 @@ def revised(changes: Changes) -> set[str]:
     return ids.difference(promise.id for promise in changes.promises_created)
 
 
-def _obliged(changes: Changes) -> Iterator[str]:
+def _obliged(changes: Changes) -> set[str]:
     """List the promises that have more obligations than before."""
-    for callback in changes.callbacks_saved:
-        yield callback.awaited
-    for promise_id, _ in (*changes.listeners_added, *changes.resumes_added):
-        yield promise_id
+    ids = {callback.awaited for callback in changes.callbacks_saved}
+    ids.update(promise_id for promise_id, _ in changes.listeners_added)
+    ids.update(task_id for task_id, _ in changes.resumes_added)
+    return ids
 
 
 def _is_plain(plan: Plan) -> bool:

@@ -56,7 +56,7 @@ class PostgresLane:
         self._known = KnownPromises()
         self._recalled: Recalled | None = None
         self._writer = PostgresWriter(
-            connector, statements, locking, report, learn=self._known.learn, doubt_s=doubt_s
+            connector, statements, locking, report, known=self._known, doubt_s=doubt_s
         )
 
     async def open(self) -> None:
@@ -182,9 +182,13 @@ class PostgresLane:
         if saving.before:
             raise TransactionAborted("it takes more than one statement")
         born = born_without_children(changes).intersection(preload_of)
-        await self._save_at_once(
-            saving, Certainty(last_batch, recalled.revisions, born, recalled.at_ms)
+        certainty = Certainty(
+            last_batch, recalled.revisions, born, at_ms=recalled.at_ms, now_ms=recalled.now_ms
         )
+        if saving:
+            await self._save_at_once(saving, certainty)
+        else:
+            await self._make_certain(certainty)
         others = [task_id for task_id in preload_of if task_id not in born]
         preloads = await self._preload_late(others, preload_bytes_max)
         return preloads | dict.fromkeys(born, NO_CHILDREN)
@@ -199,6 +203,13 @@ class PostgresLane:
                 return await session.preload(task_ids, bytes_max=bytes_max)
         except StorageError:
             return dict.fromkeys(task_ids, NOTHING_PRELOADED)
+
+    async def _make_certain(self, certainty: Certainty) -> None:
+        """Do it for what only reads: nothing is written, and no disk needs to hear of the locks."""
+        async with self._writer.undone_on_failure():
+            session = await self._writer.begun()
+            await session.make_certain(certainty, writer=self._writer.id)
+        await self.roll_back()
 
     async def _save_at_once(self, saving: Saving, certainty: Certainty) -> None:
         """Do it by one statement, which is a transaction by itself."""
@@ -218,8 +229,7 @@ class PostgresLane:
             self._writer.drop()
             raise
         else:
-            if saving:
-                self._writer.last_batch = number
+            self._writer.last_batch = number
             if certainty.at_ms is None:
                 self._clock.hear(database_ms, asked_ns=asked_ns)
 

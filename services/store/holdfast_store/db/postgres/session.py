@@ -15,7 +15,7 @@ from holdfast.core.records import Preload, Promise, PromiseState, Schedule
 from holdfast.core.working_set import WorkingSet
 from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.postgres import reading
-from holdfast_store.db.postgres.known import Known, working_set_of
+from holdfast_store.db.postgres.known import Known, KnownPromises, working_set_of
 from holdfast_store.db.postgres.saving import Saving, joined
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
@@ -38,12 +38,15 @@ class Certainty:
     """New promises that nobody may have named beforehand."""
     at_ms: int | None
     """The instant that deadlines must be ahead of; none: the database's own."""
+    now_ms: int
+    """The instant of the decision, which must not be long ago by the database's clock."""
 
     def parameters(self, writer: str) -> list[object]:
         """Answer what the statement wants to know."""
         known = self.revisions
         of_known = [list(known), list(known.values()), self.at_ms, len(known)]
-        return [writer, self.last_batch, *of_known, list(self.born)]
+        decided_ms = self.now_ms if self.at_ms is None else None
+        return [writer, self.last_batch, *of_known, list(self.born), decided_ms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class _Picked:
 class PostgresSession:
     """Reads and writes records on one connection."""
 
-    __slots__ = ("_connection", "_learn", "_locking", "_report", "_statements")
+    __slots__ = ("_connection", "_known", "_locking", "_report", "_statements")
 
     def __init__(
         self,
@@ -82,10 +85,10 @@ class PostgresSession:
         locking: LockingStatements,
         report: Callable[[str], None],
         *,
-        learn: Callable[[Known], None] | None = None,
+        known: KnownPromises | None = None,
     ) -> None:
         self._connection = connection
-        self._learn = learn
+        self._known = known
         self._statements = statements
         self._locking = locking
         self._report = report
@@ -158,10 +161,12 @@ class PostgresSession:
     def _read(self, found: Sequence[Any]) -> list[Known]:
         """Read the rows, and learn what they say of those that were asked for."""
         read = reading.read(found)
-        if self._learn is not None:
+        if self._known is not None:
             for known, is_whole in read:
                 if is_whole:
-                    self._learn(known)
+                    self._known.learn(known)
+                else:
+                    self._known.compare(known)
         return [known for known, _ in read]
 
     async def _pick(self, plan: Plan, at_ms: int | None) -> _Picked:
@@ -278,12 +283,14 @@ class PostgresSession:
 
         Otherwise the statement fails with `NOT_CERTAIN`. Nothing may have to be deleted before.
         """
-        text, parameters = self._locking.certain, certainty.parameters(writer)
-        if saving:
-            text = joined((*saving.texts, self._locking.mark, text))
-            parameters = [*saving.columns, writer, number, *parameters]
+        text = joined((*saving.texts, self._locking.mark, self._locking.certain))
+        parameters = [*saving.columns, writer, number, *certainty.parameters(writer)]
         [(_, database_ms)] = await self.fetch(text, *parameters)
         return int(database_ms)
+
+    async def make_certain(self, certainty: Certainty, *, writer: str) -> None:
+        """Fail with `NOT_CERTAIN` unless that holds, and keep it so until the transaction ends."""
+        await self.fetch(self._locking.certain, *certainty.parameters(writer))
 
     async def preload(self, task_ids: Sequence[str], *, bytes_max: int) -> dict[str, Preload]:
         """Read the children of tasks, as far as the byte bound goes: sizes first."""

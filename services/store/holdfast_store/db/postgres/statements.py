@@ -58,10 +58,10 @@ class LockingStatements:
     """ids → per promise of these and of their awaiters everything about it, its revision, whether
     it is one of these, and the clock."""
     certain: str
-    """writer's id, its last batch, ids, revisions, now_ms or nothing, number of ids, new ids → the
-    clock, if that was its last batch, the first all have their revisions and deadlines ahead, and
-    none of the new ones has children: waits, locks the writer and then the promises, and fails with
-    `NOT_CERTAIN` otherwise."""
+    """writer's id, its last batch, ids, revisions, now_ms or nothing, number of ids, new ids, when
+    it was decided or nothing → the clock, if that was its last batch, the first all have their
+    revisions and deadlines ahead, none of the new ones has children, and it was decided a moment
+    ago: waits, locks the writer and then the promises, and fails with `NOT_CERTAIN` otherwise."""
     clock: str
     """→ the clock."""
     promise_insert: str
@@ -458,8 +458,11 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
 _CERTAIN_PARAMETERS: Final = (
     *("writer", "batch"),
     *("certain_id", "certain_revision", "now", "count"),
-    "ids",
+    *("ids", "decided"),
 )
+
+STALE_MS: Final = 1_000
+"""A decision that took longer to arrive was made by a process that stood still."""
 
 
 def _certain(dialect: Postgres) -> sa.Select[Any]:
@@ -491,7 +494,10 @@ def _certain(dialect: Postgres) -> sa.Select[Any]:
     found = sa.select(sa.func.count()).select_from(locked).scalar_subquery()
     are_all = found == sa.bindparam("count", type_=sa.BigInteger)
     is_next = sa.exists(own.select())
-    is_so = sa.and_(is_next, are_all, ~_with_children(dialect).exists())
+    decided = sa.bindparam("decided", type_=sa.BigInteger)
+    age = _clock(sa.func.clock_timestamp()) - decided
+    is_fresh = sa.func.coalesce(age, NOTHING) <= sa.literal_column(str(STALE_MS))
+    is_so = sa.and_(is_next, are_all, ~_with_children(dialect).exists(), is_fresh)
     one: sa.ColumnElement[int] = sa.literal_column("1")
     # The clock behind the locks, as with records.
     return sa.select(

@@ -17,7 +17,7 @@ import asyncpg
 from holdfast_store.db.postgres import errors as postgres_errors
 from holdfast_store.db.postgres import schema as postgres_schema
 from holdfast_store.db.postgres.connections import Connector
-from holdfast_store.db.postgres.known import Known
+from holdfast_store.db.postgres.known import KnownPromises
 from holdfast_store.db.postgres.session import PostgresSession
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.statements import Statements
@@ -55,14 +55,14 @@ class PostgresWriter:
         locking: LockingStatements,
         report: Callable[[str], None],
         *,
-        learn: Callable[[Known], None],
+        known: KnownPromises,
         doubt_s: float,
     ) -> None:
         self._connector = connector
         self._statements = statements
         self._locking = locking
         self._report = report
-        self._learn = learn
+        self._known = known
         self._doubt_s = doubt_s
         self.id: Final = uuid.uuid4().hex
         self._numbers = count(NO_BATCH + 1)
@@ -222,7 +222,7 @@ class PostgresWriter:
                 self._statements,
                 self._locking,
                 self._report,
-                learn=self._learn if self.goes_by_revisions else None,
+                known=self._known if self.goes_by_revisions else None,
             )
         return self._session
 
