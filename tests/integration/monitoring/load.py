@@ -53,6 +53,7 @@ class Load:
             operated(self._system) as cluster,
         ):
             await self._lose_a_process(resonate)
+            await resonate.schedules.create("tick", "* * * * * *", target=DOOMED, timeout=60)
             for number in itertools.count():
                 if self._stopping.is_set():
                     return
