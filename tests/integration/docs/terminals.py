@@ -1,5 +1,6 @@
 """Terminals: a shell that answers line by line, and others in which something goes on running."""
 
+import contextlib
 import os
 import pty
 import re
@@ -79,9 +80,13 @@ class Terminal:
         return not self._reading.is_alive()
 
     def stop(self) -> None:
-        """Press Ctrl-C, and wait until the command has ended."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGINT)
+        """Press Ctrl-C, once more if it takes long, and wait until the command has ended."""
+        for _ in range(2):
+            if self._process.poll() is None:
+                os.killpg(self._process.pid, signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(SECONDS_TO_STOP / 2)
+                break
         try:
             self._process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
