@@ -187,6 +187,18 @@ def test_obligations_count() -> None:
     assert recall(known, "w") is None
 
 
+def test_of_several_that_grow_at_once_those_are_forgotten_that_find_no_room() -> None:
+    promises = [replace(W, id=f"p{n}") for n in range(8)]
+    room = 9 * Known(W, 1).size()
+    known = known_of(Changes(promises_created=promises), bytes_max=room)
+
+    grown = [(promise.id, f"http://{'x' * 1_000}") for promise in promises]
+    known.apply(Changes(listeners_added=grown), 2)
+
+    kept = [promise.id for promise in promises if recall(known, promise.id) is not None]
+    assert 0 < len(kept) < len(promises)
+
+
 def test_what_was_taken_for_absent_in_vain_is_looked_for_the_next_time() -> None:
     known = KnownPromises()
     recalled = recall(known, created=("p",))

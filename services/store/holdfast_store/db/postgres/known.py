@@ -157,10 +157,13 @@ class KnownPromises:
         if known is not None:
             self._bytes -= known.counted
 
-    def _bound(self, known: Known) -> None:
-        """Forget what has grown too large."""
+    def _bound(self, promise_id: str) -> None:
+        """Forget a promise that has grown too large; another one that grew may have cost it."""
+        known = self._known.get(promise_id)
+        if known is None:
+            return
         if known.is_large:
-            self.forget(known.promise.id)
+            self.forget(promise_id)
         else:
             self._count(known)
 
@@ -188,8 +191,8 @@ class KnownPromises:
         self._apply_obligations(changes)
         for promise_id in revised(changes).intersection(known):
             known[promise_id].revision = revision
-        for promise_id in known.keys() & _obliged(changes):
-            self._bound(known[promise_id])
+        for promise_id in _obliged(changes):
+            self._bound(promise_id)
 
     def _apply_obligations(self, changes: Changes) -> None:
         known = self._known
