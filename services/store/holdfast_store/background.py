@@ -147,6 +147,9 @@ class Background:
         if batch.due:
             loaded, full = committed.loaded, self._due_max
             more = len(loaded.due_promises) >= full or len(loaded.due_tasks) >= full
+            # What ends with others ends soon after them: to sweep again finds it sooner than to
+            # ask when that is.
+            more = more or bool(committed.decided.lateness_ms)
             self._due_wanted = self._due_wanted or more
             self.on_swept(more)
 

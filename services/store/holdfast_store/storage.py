@@ -141,7 +141,7 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class Loaded:
-    """Rows of a plan, locked until the transaction ends."""
+    """Rows of a plan: locked until the transaction ends, or made certain of by its end."""
 
     working_set: WorkingSet
     now_ms: int

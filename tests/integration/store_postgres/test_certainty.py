@@ -28,6 +28,7 @@ from holdfast.core.requests import (
     TaskRelease,
     TaskSuspend,
 )
+from holdfast.core.steps import expire_promises
 from holdfast_store.db.postgres.clock import DatabaseClock
 from holdfast_store.db.postgres.statements import STALE_MS
 from holdfast_store.db.postgres.storage import PostgresStorage
@@ -69,6 +70,16 @@ class Store:
                 preload_bytes_max=BYTES_MAX,
             )
         return outcomes
+
+    async def sweep(self) -> None:
+        """Settle what is due."""
+        self.statements.clear()
+        async with self.storage.transaction() as transaction:
+            loaded = await transaction.load(Plan(due_max=10), now_ms=0)
+            expire_promises(loaded.working_set, loaded.due_promises, now_ms=loaded.now_ms)
+            await transaction.commit(
+                loaded.working_set.changes(), preload_of=[], preload_bytes_max=BYTES_MAX
+            )
 
     async def again(self, *requests: Request) -> list[Any]:
         """Carry out requests that fail once, because what is known is not so any more."""
@@ -303,21 +314,127 @@ async def test_a_new_promise_that_somebody_has_named_gets_its_preload(
             )
 
 
-async def test_a_preload_that_cannot_be_read_any_more_is_left_to_its_reader(
-    wired: Wired,
+def take(task_id: str, *, version: int) -> TaskAcquire:
+    return TaskAcquire(id=task_id, version=version, pid="pid", ttl_ms=60_000)
+
+
+async def test_a_task_that_is_handed_out_again_takes_its_preload_from_memory(
+    store: Store,
 ) -> None:
-    store = await warm(around(wired.storage))
     await store.run(start("w"))
     await store.run(step("w", "w.1"))
+    await store.run(settle("w.1"), TaskRelease(id="w", version=1))
+
+    await store.run(take("w", version=1))
+
+    assert len(store.statements) == 1
+    [(_, preload)] = store.preloads.items()
+    assert [(p.id, p.state) for p in preload.promises] == [("w.1", PromiseState.RESOLVED)]
+    assert preload.complete
+
+
+async def test_a_preload_that_was_read_is_known_from_then_on(store: Store, other: Store) -> None:
+    await other.run(start("w"), step("w", "w.1"), TaskRelease(id="w", version=1))
+    await store.run(PromiseGet(id="w"))
+    counts, preloads = [], []
+    for version in (1, 2):
+        await store.run(take("w", version=version))
+        counts.append(len(store.statements))
+        preloads.append(store.preloads["w"])
+        await store.run(TaskRelease(id="w", version=version + 1))
+
+    assert counts == [3, 1]
+    assert preloads[0] == preloads[1]
+    assert [promise.id for promise in preloads[0].promises] == ["w.1"]
+
+
+@pytest.mark.parametrize("is_heard_of", [False, True])
+async def test_children_that_were_made_at_another_store_are_in_the_preload(
+    store: Store, other: Store, *, is_heard_of: bool
+) -> None:
+    await store.run(start("w"))
     await store.run(TaskRelease(id="w", version=1))
-    take = TaskAcquire(id="w", version=1, pid="pid", ttl_ms=60_000)
+    store.storage.is_alone = not is_heard_of
+    await other.run(take("w", version=1))
+    await other.run(TaskFence(id="w", version=2, action=step("w", "w.1").action))
+    await other.run(TaskRelease(id="w", version=2))
+
+    if is_heard_of:
+        await store.run(PromiseGet(id="w"))
+        store.storage.is_alone = True
+        await store.run(take("w", version=2))
+    else:
+        await store.again(take("w", version=2))
+
+    assert [promise.id for promise in store.preloads["w"].promises] == ["w.1"]
+
+
+async def test_a_preload_that_cannot_be_read_any_more_is_left_to_its_reader(
+    wired: Wired, other: Store
+) -> None:
+    store = await warm(around(wired.storage))
+    await other.run(start("w"), step("w", "w.1"), TaskRelease(id="w", version=1))
+    await store.run(PromiseGet(id="w"))
     wired.cutter.cut_next(b"WITH wanted AS", Cut.BEFORE_SERVER)
 
-    await store.run(take)
+    await store.run(take("w", version=1))
 
     assert wired.cutter.cuts == 1
     assert store.preloads == {"w": Preload(promises=(), complete=False)}
     assert query(wired.url, "SELECT state FROM tasks") == [(TaskState.ACQUIRED.value,)]
+
+
+async def test_what_is_due_is_swept_by_what_is_known(store: Store, postgres_url: str) -> None:
+    """Two statements find it, and the one that writes makes certain of it."""
+    deadline_ms = store.storage.clock() + 50
+    sleep = create("s", timeout_at_ms=deadline_ms, tags={**AWAITABLE, "resonate:timer": "true"})
+    await store.run(start("w"), sleep, suspend("w", "s"))
+    query(postgres_url, SLEEP_UNTIL.format(deadline_ms))
+
+    await store.sweep()
+
+    assert len(store.statements) == 3
+    assert query(postgres_url, "SELECT state FROM promises WHERE id = 's'") == [("resolved",)]
+    assert query(postgres_url, "SELECT state FROM tasks") == [(TaskState.PENDING.value,)]
+
+
+async def test_a_sweep_that_finds_nothing_has_looked_twice_and_that_is_all(store: Store) -> None:
+    await store.run(create("p"))
+
+    await store.sweep()
+
+    assert len(store.statements) == 2
+
+
+async def test_what_became_of_it_elsewhere_before_it_was_swept_is_noticed(
+    store: Store, other: Store, postgres_url: str
+) -> None:
+    deadline_ms = store.storage.clock() + 50
+    await store.run(start("w"))
+    await store.run(create("s", timeout_at_ms=deadline_ms, tags=AWAITABLE), suspend("w", "s"))
+    await other.run(TaskHalt(id="w"))
+    query(postgres_url, SLEEP_UNTIL.format(deadline_ms))
+
+    with pytest.raises(TransactionAborted):
+        await store.sweep()
+    await store.sweep()
+
+    found = query(postgres_url, "SELECT state FROM promises WHERE id = 's'")
+    assert found == [("rejected_timedout",)]
+    assert query(postgres_url, "SELECT state FROM tasks") == [(TaskState.HALTED.value,)]
+
+
+async def test_a_deadline_that_had_passed_at_the_decision_was_part_of_it(
+    store: Store, postgres_url: str
+) -> None:
+    deadline_ms = store.storage.clock() + 50
+    await store.run(create("p", timeout_at_ms=deadline_ms))
+    query(postgres_url, SLEEP_UNTIL.format(deadline_ms))
+
+    [outcome] = await store.run(settle("p"))
+
+    assert len(store.statements) == 3, "it begins, makes certain, and ends: nothing is written"
+    assert outcome.promise.state is PromiseState.REJECTED_TIMEDOUT
 
 
 async def test_a_deadline_that_passed_by_the_databases_clock_is_noticed(

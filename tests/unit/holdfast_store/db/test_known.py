@@ -14,6 +14,7 @@ from holdfast_store.db.postgres.known import (
     KnownPromises,
     Recalled,
     revised,
+    working_set_of,
 )
 from holdfast_store.storage import Plan, Turns
 
@@ -30,7 +31,11 @@ def known_of(changes: Changes, *, revision: int = 1, bytes_max: int = 1_000_000)
 
 
 def recall(known: KnownPromises, *ids: str, created: tuple[str, ...] = ()) -> Recalled | None:
-    return known.recall(Plan(ids={*ids, *created}, created=created), now_ms=0)
+    return answer(known, Plan(ids={*ids, *created}, created=created))
+
+
+def answer(known: KnownPromises, plan: Plan, *, due: tuple[str, ...] = ()) -> Recalled | None:
+    return known.recall(plan, due=due, now_ms=0) if known.may_answer(plan) else None
 
 
 def test_what_was_written_is_recalled_with_its_revision() -> None:
@@ -40,7 +45,8 @@ def test_what_was_written_is_recalled_with_its_revision() -> None:
 
     assert recalled is not None
     assert recalled.revisions == {"w": 7}
-    assert (recalled.working_set.promise("w"), recalled.working_set.task("w")) == (W, T)
+    [recalled_w] = recalled.known
+    assert (recalled_w.promise, recalled_w.task) == (W, T)
 
 
 def test_a_change_of_the_task_or_of_an_obligation_renews_the_revision() -> None:
@@ -59,14 +65,16 @@ def test_a_change_of_the_task_or_of_an_obligation_renews_the_revision() -> None:
     recalled = recall(known, "c")
     assert recalled is not None
     assert recalled.revisions == {"w": 2, "c": 2}, "the awaiter belongs to it"
-    assert recalled.working_set.callbacks("c") == (callback,)
-    assert recalled.working_set.listeners("c") == ("poll://any@g",)
+    working_set = working_set_of(recalled.known)
+    assert working_set.callbacks("c") == (callback,)
+    assert working_set.listeners("c") == ("poll://any@g",)
     known.apply(Changes(callbacks_removed=[("c", "w")], listeners_cleared=["c"]), 3)
     recalled = recall(known, "c")
     assert recalled is not None
     assert recalled.revisions == {"c": 3}
-    assert recalled.working_set.callbacks("c") == ()
-    assert recalled.working_set.listeners("c") == ()
+    working_set = working_set_of(recalled.known)
+    assert working_set.callbacks("c") == ()
+    assert working_set.listeners("c") == ()
 
 
 @pytest.mark.parametrize(
@@ -115,18 +123,25 @@ def test_an_unknown_awaiter_has_to_be_looked_at() -> None:
     assert recall(known, "c") is None
 
 
-def test_a_deadline_that_has_passed_is_nobodys_memory() -> None:
-    known = known_of(Changes(promises_created=[W]))
+def test_what_is_due_is_recalled_with_its_awaiters_or_looked_at() -> None:
+    callback = Callback(awaited="c", awaiter="w")
+    known = known_of(Changes(promises_created=[W, C], callbacks_saved=[callback]))
+    sweep = Plan(due_max=10)
 
-    assert known.recall(Plan(ids={"w"}), now_ms=FAR_MS - 1) is not None
-    assert known.recall(Plan(ids={"w"}), now_ms=FAR_MS) is None
+    recalled = answer(known, sweep, due=("c",))
+
+    assert recalled is not None
+    assert recalled.revisions.keys() == {"c", "w"}
+    assert answer(known, sweep, due=("c", "unknown")) is None
+    nothing = answer(known, sweep)
+    assert nothing is not None
+    assert nothing.revisions == {}, "nothing is due: there is nothing to be certain of"
 
 
 @pytest.mark.parametrize(
     "more",
     [
         {"pids": {"p"}},
-        {"due_max": 1},
         {"queued": {"g": 1}},
         {"turns": {"g": Turns(after=0, limit=1)}},
         {"schedules": {"s"}},
@@ -137,7 +152,7 @@ def test_a_deadline_that_has_passed_is_nobodys_memory() -> None:
 def test_whatever_has_no_name_has_to_be_looked_for(more: dict[str, object]) -> None:
     known = known_of(Changes(promises_created=[W]))
 
-    assert known.recall(Plan(**({"ids": {"w"}} | more)), now_ms=0) is None  # type: ignore[arg-type]
+    assert answer(known, Plan(**({"ids": {"w"}} | more))) is None  # type: ignore[arg-type]
 
 
 def test_the_least_recently_used_is_forgotten_where_room_ends() -> None:

@@ -7,12 +7,13 @@ it likes. A promise's revision covers its task, resumes, callbacks and listeners
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from holdfast.core.records import Callback, Promise, PromiseState, Schedule, Task
+from holdfast.core.records import BRANCH, Callback, Preload, Promise, PromiseState, Schedule, Task
 from holdfast.core.working_set import Changes, WorkingSet
+from holdfast_store.db.postgres.children import KnownChildren
 from holdfast_store.preloads import counted_bytes
 from holdfast_store.storage import Plan
 
@@ -61,9 +62,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """A working set out of knowledge, and what must hold for it to be true."""
+    """What is known of some promises, and what must hold for it to be true."""
 
-    working_set: WorkingSet
+    known: Collection[Known]
     now_ms: int
     at_ms: int | None
     """The same if somebody named it, none if the database's clock is to be asked as well."""
@@ -83,33 +84,42 @@ class KnownPromises:
         """Ids that were taken for absent in vain; whoever names them again looks at once."""
         self._pause = 0
         self._left = 0
+        self.children = KnownChildren()
+        """Of those tasks whose promise is known."""
 
     # Knowing
 
-    def recall(self, plan: Plan, *, now_ms: int, at_ms: int | None = None) -> Recalled | None:
-        """Answer a plan out of knowledge, if it suffices and no deadline has passed."""
+    def may_answer(self, plan: Plan) -> bool:
+        """Whether knowledge might suffice: asked once for each transaction."""
         if self._left:
             self._left -= 1
-            return None
-        found = self._find(plan) if plan.ids and _is_plain(plan) else None
-        if found is None or any(k.promise.timeout_at_ms <= now_ms for k in found.values()):
+            return False
+        return _is_plain(plan)
+
+    def recall(
+        self, plan: Plan, *, due: Collection[str] = (), now_ms: int, at_ms: int | None = None
+    ) -> Recalled | None:
+        """Answer a plan, and what was found to be due, out of knowledge if that suffices."""
+        ids = plan.ids.union(due)
+        found = self._find(ids, plan.created)
+        if found is None:
             return None
         for promise_id in found:
             self._known.move_to_end(promise_id)
         return Recalled(
-            working_set=working_set_of(found.values()),
+            known=found.values(),
             now_ms=now_ms,
             at_ms=at_ms,
             revisions={i: known.revision or 0 for i, known in found.items()},
-            absent=frozenset(plan.ids.difference(found)),
+            absent=frozenset(ids.difference(found)),
         )
 
-    def _find(self, plan: Plan) -> dict[str, Known] | None:
-        """Find what a plan names, and the awaiters; what it creates may be absent."""
+    def _find(self, ids: set[str], created: Collection[str]) -> dict[str, Known] | None:
+        """Find promises with these ids, and the awaiters; what is to be created may be absent."""
         known = self._known
-        found = {promise_id: known[promise_id] for promise_id in plan.ids if promise_id in known}
-        absent = plan.ids.difference(found)
-        if not absent.issubset(plan.created) or not absent.isdisjoint(self._taken):
+        found = {promise_id: known[promise_id] for promise_id in ids if promise_id in known}
+        absent = ids.difference(found)
+        if not absent.issubset(created) or not absent.isdisjoint(self._taken):
             return None
         awaiters = {awaiter for each in found.values() for awaiter in each.callbacks}
         for awaiter in awaiters.difference(found):
@@ -143,9 +153,12 @@ class KnownPromises:
     def learn(self, known: Known) -> None:
         """Keep what was read under its lock."""
         promise = known.promise
-        self.forget(promise.id)
+        former = self._pop(promise.id)
         is_settled = promise.state is not PromiseState.PENDING
-        if is_settled or known.revision is None or known.is_large:
+        is_kept = not (is_settled or known.revision is None or known.is_large)
+        if former is None or former.revision != known.revision or not is_kept:
+            self.children.forget(promise.id)
+        if not is_kept:
             return
         self._known[promise.id] = known
         self._taken.pop(promise.id, None)
@@ -153,9 +166,14 @@ class KnownPromises:
 
     def forget(self, promise_id: str) -> None:
         """Know nothing about a promise."""
+        self._pop(promise_id)
+        self.children.forget(promise_id)
+
+    def _pop(self, promise_id: str) -> Known | None:
         known = self._known.pop(promise_id, None)
         if known is not None:
             self._bytes -= known.counted
+        return known
 
     def _bound(self, promise_id: str) -> None:
         """Forget a promise that has grown too large; another one that grew may have cost it."""
@@ -193,6 +211,20 @@ class KnownPromises:
             known[promise_id].revision = revision
         for promise_id in _obliged(changes):
             self._bound(promise_id)
+        self.children.note(changes.promises_created)
+        self.children.note(changes.promises_updated)
+
+    def learn_children(self, preloads: Mapping[str, Preload]) -> None:
+        """Keep the children of known tasks, as they are after the last transaction.
+
+        A task that does not begin its branch has others of that branch in its preload, too.
+        """
+        for task_id, preload in preloads.items():
+            known = self._known.get(task_id)
+            if known is None or not preload.complete or task_id in self.children:
+                continue
+            if known.promise.tags.get(BRANCH) == task_id:
+                self.children.begin(task_id, preload.promises)
 
     def _apply_obligations(self, changes: Changes) -> None:
         known = self._known
@@ -233,15 +265,9 @@ def _obliged(changes: Changes) -> set[str]:
 
 
 def _is_plain(plan: Plan) -> bool:
-    """Whether a plan asks for nothing but promises that it names."""
+    """Whether a plan asks for nothing but promises that it names, and for what is due."""
     return not (
-        plan.pids
-        or plan.due_max
-        or plan.queued
-        or plan.behind
-        or plan.turns
-        or plan.schedules
-        or plan.firing
+        plan.pids or plan.queued or plan.behind or plan.turns or plan.schedules or plan.firing
     )
 
 

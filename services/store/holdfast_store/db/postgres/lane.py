@@ -3,7 +3,7 @@
 Each is either read under locks, or decided by what is known and written only if that holds.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from random import getrandbits
 from typing import Final
 
@@ -14,7 +14,7 @@ from holdfast_store.db.postgres.clock import DatabaseClock
 from holdfast_store.db.postgres.connections import Connector
 from holdfast_store.db.postgres.known import KnownPromises, Recalled
 from holdfast_store.db.postgres.saving import Saving, saving_of
-from holdfast_store.db.postgres.session import Certainty
+from holdfast_store.db.postgres.session import Certainty, Picked, loaded
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.postgres.writer import PostgresWriter
 from holdfast_store.db.statements import Statements
@@ -55,6 +55,7 @@ class PostgresLane:
         self._tells_time = tells_time
         self._known = KnownPromises()
         self._recalled: Recalled | None = None
+        self._is_alone = False
         self._writer = PostgresWriter(
             connector, statements, locking, report, known=self._known, doubt_s=doubt_s
         )
@@ -84,7 +85,10 @@ class PostgresLane:
         """
         tells_time = self._tells_time and not plan.told
         at_ms = None if tells_time else now_ms
-        if is_alone and (recalled := self._recall(plan, at_ms)) is not None:
+        self._is_alone = is_alone
+        if not is_alone:
+            self._known.children.clear()
+        elif (recalled := await self._recall(plan, at_ms)) is not None:
             return recalled
         rounds = 1 if self._writer.is_in_transaction else ROUNDS_MAX
 
@@ -105,19 +109,25 @@ class PostgresLane:
             await self.roll_back()
         raise TransactionAborted("what the batch must lock kept growing")
 
-    def _recall(self, plan: Plan, at_ms: int | None) -> Loaded | None:
+    async def _recall(self, plan: Plan, at_ms: int | None) -> Loaded | None:
         """Take what is known for granted, once in a transaction; its end makes certain of it."""
         writer, was_recalled = self._writer, self._recalled is not None
         self._recalled = None
         if was_recalled or not writer.goes_by_revisions or writer.last_batch is None:
             return None
-        if writer.is_in_transaction:
+        if writer.is_in_transaction or not self._known.may_answer(plan):
             return None
+        picked = await self._due(plan, at_ms) if plan.due_max else Picked()
         now_ms = self._clock() if at_ms is None else at_ms
-        recalled = self._recalled = self._known.recall(plan, now_ms=now_ms, at_ms=at_ms)
-        if recalled is None:
+        self._recalled = self._known.recall(plan, due=picked.ids(), now_ms=now_ms, at_ms=at_ms)
+        if self._recalled is None:
             return None
-        return Loaded(working_set=recalled.working_set, now_ms=recalled.now_ms)
+        return loaded(self._recalled.known, picked, now_ms=now_ms)
+
+    async def _due(self, plan: Plan, at_ms: int | None) -> Picked:
+        async with self._writer.undone_on_failure():
+            session = await self._writer.current()
+            return await session.due(plan, now_ms=self._clock() if at_ms is None else at_ms)
 
     async def commit(
         self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int
@@ -127,21 +137,28 @@ class PostgresLane:
         recalled, self._recalled = self._recalled, None
         async with self._writer.undone_on_failure():
             saving = saving_of(changes, self._locking, revision=revision)
+        born = born_without_children(changes).intersection(preload_of)
         if recalled is None:
-            born = born_without_children(changes).intersection(preload_of)
             preloads = await self._commit(saving, preload_of, preload_bytes_max, born=born)
+            self._remember(changes, revision)
         else:
             try:
-                preloads = await self._commit_if_certain(
-                    saving, recalled, changes, preload_of, preload_bytes_max
-                )
+                await self._commit_if_certain(saving, recalled, changes, born)
             except (TransactionAborted, InsertConflict):
                 self._known.failed(recalled)
                 raise
             self._known.held()
+            self._remember(changes, revision)
+            others = [task_id for task_id in preload_of if task_id not in born]
+            preloads = await self._preload_late(others, preload_bytes_max)
+            preloads |= dict.fromkeys(born, NO_CHILDREN)
+        if self._is_alone:
+            self._known.learn_children(preloads)
+        return preloads
+
+    def _remember(self, changes: Changes, revision: int) -> None:
         if self._writer.goes_by_revisions:
             self._known.apply(changes, revision)
-        return preloads
 
     async def _commit(
         self,
@@ -166,13 +183,8 @@ class PostgresLane:
         return preloads
 
     async def _commit_if_certain(
-        self,
-        saving: Saving,
-        recalled: Recalled,
-        changes: Changes,
-        preload_of: Sequence[str],
-        preload_bytes_max: int,
-    ) -> dict[str, Preload]:
+        self, saving: Saving, recalled: Recalled, changes: Changes, born: Collection[str]
+    ) -> None:
         """Commit what was decided without a look, if that was right."""
         last_batch = self._writer.last_batch
         if last_batch is None:
@@ -181,28 +193,27 @@ class PostgresLane:
             raise TransactionAborted("nobody knows whether what was not created exists")
         if saving.before:
             raise TransactionAborted("it takes more than one statement")
-        born = born_without_children(changes).intersection(preload_of)
         certainty = Certainty(
             last_batch, recalled.revisions, born, at_ms=recalled.at_ms, now_ms=recalled.now_ms
         )
         if saving:
             await self._save_at_once(saving, certainty)
-        else:
+        elif recalled.revisions:
             await self._make_certain(certainty)
-        others = [task_id for task_id in preload_of if task_id not in born]
-        preloads = await self._preload_late(others, preload_bytes_max)
-        return preloads | dict.fromkeys(born, NO_CHILDREN)
 
     async def _preload_late(self, task_ids: Sequence[str], bytes_max: int) -> dict[str, Preload]:
-        """Read the children of tasks after the commit; holders ask for what cannot be had."""
-        if not task_ids:
-            return {}
+        """Answer the children of tasks after the commit; holders ask for what cannot be had."""
+        known = {i: self._known.children.preload(i, bytes_max=bytes_max) for i in task_ids}
+        preloads = {task_id: preload for task_id, preload in known.items() if preload is not None}
+        others = [task_id for task_id in task_ids if task_id not in preloads]
+        if not others:
+            return preloads
         try:
             async with self._writer.undone_on_failure():
                 session = await self._writer.current()
-                return await session.preload(task_ids, bytes_max=bytes_max)
+                return preloads | await session.preload(others, bytes_max=bytes_max)
         except StorageError:
-            return dict.fromkeys(task_ids, NOTHING_PRELOADED)
+            return preloads | dict.fromkeys(others, NOTHING_PRELOADED)
 
     async def _make_certain(self, certainty: Certainty) -> None:
         """Do it for what only reads: nothing is written, and no disk needs to hear of the locks."""

@@ -37,14 +37,15 @@ class Certainty:
     born: Collection[str]
     """New promises that nobody may have named beforehand."""
     at_ms: int | None
-    """The instant that deadlines must be ahead of; none: the database's own."""
+    """The instant up to which deadlines count; none: the database's own."""
     now_ms: int
-    """The instant of the decision, which must not be long ago by the database's clock."""
+    """The instant of the decision: no deadline may have passed since, and by the database's clock
+    it must not be long ago."""
 
     def parameters(self, writer: str) -> list[object]:
         """Answer what the statement wants to know."""
         known = self.revisions
-        of_known = [list(known), list(known.values()), self.at_ms, len(known)]
+        of_known = [list(known), list(known.values()), self.at_ms, self.now_ms, len(known)]
         decided_ms = self.now_ms if self.at_ms is None else None
         return [writer, self.last_batch, *of_known, list(self.born), decided_ms]
 
@@ -57,7 +58,7 @@ class Grown:
 
 
 @dataclass(slots=True)
-class _Picked:
+class Picked:
     """What the clock and the queues add to a batch; nobody else has it."""
 
     due_promises: list[str] = field(default_factory=list)
@@ -69,6 +70,7 @@ class _Picked:
     schedules: list[Schedule] = field(default_factory=list)
 
     def ids(self) -> set[str]:
+        """List all promises that were picked."""
         in_turn = (turn.id for turn in self.turns if turn.id is not None)
         return {*self.due_promises, *self.due_tasks, *self.queued, *in_turn}
 
@@ -142,7 +144,7 @@ class PostgresSession:
         if locked_at_ms is not None and not locked:
             # Nothing of what is asked for exists, so there is nothing that anybody could have
             # changed between the locks and the clock: whoever creates it meanwhile is in our way.
-            return _loaded((), picked, now_ms=now(locked_at_ms))
+            return loaded((), picked, now_ms=now(locked_at_ms))
         ids |= picked.ids()
         if picked.awaited:
             locked.update(await self._column(self._locking.lock_awaiters, picked.awaited))
@@ -156,7 +158,7 @@ class PostgresSession:
             open_ = _unlocked(found, locked)
         if open_:
             return Grown(frozenset(open_))
-        return _loaded(self._read(found), picked, now_ms=now(found[0][-1]))
+        return loaded(self._read(found), picked, now_ms=now(found[0][-1]))
 
     def _read(self, found: Sequence[Any]) -> list[Known]:
         """Read the rows, and learn what they say of those that were asked for."""
@@ -169,21 +171,28 @@ class PostgresSession:
                     self._known.compare(known)
         return [known for known, _ in read]
 
-    async def _pick(self, plan: Plan, at_ms: int | None) -> _Picked:
+    async def due(self, plan: Plan, *, now_ms: int) -> Picked:
+        """Find what is due at an instant, without a lock: it may be somebody else's already."""
+        texts = self._statements
+        promises = await self._due(texts.due_promises, plan, now_ms)
+        tasks = await self._due(texts.due_tasks, plan, now_ms)
+        return Picked(
+            due_promises=[row[0] for row in promises], due_tasks=[row[0] for row in tasks]
+        )
+
+    async def _due(self, text: str, plan: Plan, at_ms: int | None) -> list[Any]:
+        skip = frozenset(plan.due_skip)
+        found = await self.fetch(text, at_ms, plan.due_max + len(skip))
+        return [row for row in found if row[0] not in skip][: plan.due_max]
+
+    async def _pick(self, plan: Plan, at_ms: int | None) -> Picked:
         locking = self._locking
-        picked = _Picked()
+        picked = Picked()
         if plan.due_max:
-            limit = plan.due_max + len(plan.due_skip)
-            skip = frozenset(plan.due_skip)
-
-            async def due(text: str) -> list[Any]:
-                found = await self.fetch(text, at_ms, limit)
-                return [row for row in found if row[0] not in skip][: plan.due_max]
-
-            promises = await due(locking.due_promises)
+            promises = await self._due(locking.due_promises, plan, at_ms)
             picked.due_promises = [row[0] for row in promises]
             picked.awaited = [promise_id for promise_id, is_awaited in promises if is_awaited]
-            picked.due_tasks = [row[0] for row in await due(locking.due_tasks)]
+            picked.due_tasks = [row[0] for row in await self._due(locking.due_tasks, plan, at_ms)]
         ends: list[tuple[str, int, str, int]] = []
         if plan.queued:
             limits = dict(plan.queued)
@@ -321,7 +330,8 @@ def _unlocked(found: Sequence[Any], locked: Collection[str]) -> set[str]:
     return {row[0] for row in found if row[0] is not None and row[0] not in locked}
 
 
-def _loaded(found: Iterable[Known], picked: _Picked, *, now_ms: int) -> Loaded:
+def loaded(found: Iterable[Known], picked: Picked, *, now_ms: int) -> Loaded:
+    """Answer a plan by what is known of the promises that it names, and by what was picked."""
     working_set = working_set_of(found, schedules=picked.schedules)
     return Loaded(
         working_set=working_set,

@@ -58,10 +58,11 @@ class LockingStatements:
     """ids → per promise of these and of their awaiters everything about it, its revision, whether
     it is one of these, and the clock."""
     certain: str
-    """writer's id, its last batch, ids, revisions, now_ms or nothing, number of ids, new ids, when
-    it was decided or nothing → the clock, if that was its last batch, the first all have their
-    revisions and deadlines ahead, none of the new ones has children, and it was decided a moment
-    ago: waits, locks the writer and then the promises, and fails with `NOT_CERTAIN` otherwise."""
+    """writer's id, its last batch, ids, revisions, now_ms or nothing, the instant of the decision,
+    number of ids, new ids, the same instant or nothing → the clock, if that was its last batch, the
+    first all have their revisions and no deadline since the decision, none of the new ones has
+    children, and it was decided a moment ago, unless nobody says when: waits, locks the writer and
+    then the promises, and fails with `NOT_CERTAIN` otherwise."""
     clock: str
     """→ the clock."""
     promise_insert: str
@@ -457,7 +458,7 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
 
 _CERTAIN_PARAMETERS: Final = (
     *("writer", "batch"),
-    *("certain_id", "certain_revision", "now", "count"),
+    *("certain_id", "certain_revision", "now", "passed", "count"),
     *("ids", "decided"),
 )
 
@@ -483,10 +484,14 @@ def _certain(dialect: Postgres) -> sa.Select[Any]:
     now = sa.func.coalesce(
         sa.bindparam("now", type_=sa.BigInteger), _clock(sa.func.clock_timestamp())
     )
+    passed = sa.bindparam("passed", type_=sa.BigInteger)
     locked = (
         sa.select(promises.c.id)
         .select_from(known.join(promises, promises.c.id == known.c.id))
-        .where(promises.c.revision == known.c.revision, promises.c.timeout_at_ms > now)
+        .where(
+            promises.c.revision == known.c.revision,
+            sa.or_(promises.c.timeout_at_ms > now, promises.c.timeout_at_ms <= passed),
+        )
         .order_by(promises.c.id)
         .with_for_update(of=promises)
         .subquery("locked")

@@ -378,7 +378,10 @@ class PostgresStorage:
 
 
 class PostgresTransaction:
-    """One unit of work; holds the locks of its rows from the load on."""
+    """One unit of work.
+
+    It holds the locks of its rows from the load on, or its end makes certain of what was known.
+    """
 
     __slots__ = ("_is_alone", "_lane", "is_open")
 
@@ -388,7 +391,7 @@ class PostgresTransaction:
         self.is_open = False
 
     async def load(self, plan: Plan, *, now_ms: int) -> Loaded:
-        """Lock and read."""
+        """Answer from what is known, or lock and read."""
         self.is_open = True
         return await self._lane.load(plan, now_ms=now_ms, is_alone=self._is_alone)
 
