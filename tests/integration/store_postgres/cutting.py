@@ -57,12 +57,12 @@ class Cutter:
 
     def cut_next_commit(self, cut: Cut, *, stay_away: bool = False) -> None:
         """Break the connection that commits next; with `stay_away` let nobody connect again."""
-        self._cut, self._sign = cut, COMMIT
-        self._stay_away = stay_away
+        self.cut_next(COMMIT, cut, stay_away=stay_away)
 
-    def cut_next(self, sign: bytes, cut: Cut) -> None:
-        """Break the connection on which this is sent next."""
+    def cut_next(self, sign: bytes, cut: Cut, *, stay_away: bool = False) -> None:
+        """Break the connection on which this is sent next; `stay_away` as above."""
         self._cut, self._sign = cut, sign
+        self._stay_away = stay_away
 
     async def deliver(self) -> bytes:
         """Send on what was kept, and read what the server says to that."""

@@ -32,7 +32,13 @@ from holdfast.core.steps import expire_promises
 from holdfast_store.db.postgres.clock import DatabaseClock
 from holdfast_store.db.postgres.statements import STALE_MS
 from holdfast_store.db.postgres.storage import PostgresStorage
-from holdfast_store.storage import BatchRejected, InsertConflict, Plan, TransactionAborted
+from holdfast_store.storage import (
+    BatchRejected,
+    CommitOutcomeUnknown,
+    InsertConflict,
+    Plan,
+    TransactionAborted,
+)
 from tests.integration.kill.processes import until
 from tests.integration.postgres import Server, query
 from tests.integration.store_db.records import BYTES_MAX
@@ -382,6 +388,21 @@ async def test_a_preload_that_cannot_be_read_any_more_is_left_to_its_reader(
     assert wired.cutter.cuts == 1
     assert store.preloads == {"w": Preload(promises=(), complete=False)}
     assert query(wired.url, "SELECT state FROM tasks") == [(TaskState.ACQUIRED.value,)]
+
+
+async def test_children_that_were_written_in_doubt_are_in_the_preload(wired: Wired) -> None:
+    store = await warm(around(wired.storage))
+    await store.run(start("w"))
+    wired.cutter.cut_next(b"w.1", Cut.BEFORE_ANSWER, stay_away=True)
+    with pytest.raises(CommitOutcomeUnknown):
+        await store.run(step("w", "w.1"))
+    wired.cutter.come_back()
+    await warm(store)
+
+    await store.run(TaskRelease(id="w", version=1))
+    await store.run(take("w", version=1))
+
+    assert [promise.id for promise in store.preloads["w"].promises] == ["w.1"]
 
 
 async def test_what_is_due_is_swept_by_what_is_known(store: Store, postgres_url: str) -> None:

@@ -265,10 +265,9 @@ def _obliged(changes: Changes) -> set[str]:
 
 
 def _is_plain(plan: Plan) -> bool:
-    """Whether a plan asks for nothing but promises that it names, and for what is due."""
-    return not (
-        plan.pids or plan.queued or plan.behind or plan.turns or plan.schedules or plan.firing
-    )
+    """Whether a plan asks for promises that it names or that are due, and for nothing else."""
+    others = (plan.pids, plan.queued, plan.behind, plan.turns, plan.schedules, plan.firing)
+    return bool(plan.ids or plan.due_max) and not any(others)
 
 
 def working_set_of(found: Iterable[Known], *, schedules: Iterable[Schedule] = ()) -> WorkingSet:

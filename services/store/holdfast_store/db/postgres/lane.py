@@ -133,34 +133,44 @@ class PostgresLane:
         self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int
     ) -> dict[str, Preload]:
         """Save, read preloads, commit."""
+        try:
+            preloads = await self._commit(changes, preload_of, preload_bytes_max)
+        except BaseException:
+            # It may have been written for all that, and nobody will tell of the children in it.
+            self._known.children.clear()
+            raise
+        if self._is_alone:
+            self._known.learn_children(preloads)
+        return preloads
+
+    async def _commit(
+        self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int
+    ) -> dict[str, Preload]:
         revision = getrandbits(REVISION_BITS)
         recalled, self._recalled = self._recalled, None
         async with self._writer.undone_on_failure():
             saving = saving_of(changes, self._locking, revision=revision)
         born = born_without_children(changes).intersection(preload_of)
         if recalled is None:
-            preloads = await self._commit(saving, preload_of, preload_bytes_max, born=born)
+            preloads = await self._commit_locked(saving, preload_of, preload_bytes_max, born=born)
             self._remember(changes, revision)
-        else:
-            try:
-                await self._commit_if_certain(saving, recalled, changes, born)
-            except (TransactionAborted, InsertConflict):
-                self._known.failed(recalled)
-                raise
-            self._known.held()
-            self._remember(changes, revision)
-            others = [task_id for task_id in preload_of if task_id not in born]
-            preloads = await self._preload_late(others, preload_bytes_max)
-            preloads |= dict.fromkeys(born, NO_CHILDREN)
-        if self._is_alone:
-            self._known.learn_children(preloads)
-        return preloads
+            return preloads
+        try:
+            await self._commit_if_certain(saving, recalled, changes, born)
+        except (TransactionAborted, InsertConflict):
+            self._known.failed(recalled)
+            raise
+        self._known.held()
+        self._remember(changes, revision)
+        others = [task_id for task_id in preload_of if task_id not in born]
+        preloads = await self._preload_late(others, preload_bytes_max)
+        return preloads | dict.fromkeys(born, NO_CHILDREN)
 
     def _remember(self, changes: Changes, revision: int) -> None:
         if self._writer.goes_by_revisions:
             self._known.apply(changes, revision)
 
-    async def _commit(
+    async def _commit_locked(
         self,
         saving: Saving,
         preload_of: Sequence[str],
