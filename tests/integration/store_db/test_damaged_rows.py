@@ -1,6 +1,5 @@
 """A waiting task whose row is damaged keeps no other of its group from its worker."""
 
-import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -10,8 +9,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from holdfast.core.membership import Member, TaskOffer, TaskPush
-from holdfast.core.records import TARGET, Promise
+from holdfast.core.membership import Member
+from holdfast.core.records import TARGET
 from holdfast.core.requests import (
     Done,
     PromiseCreate,
@@ -23,9 +22,9 @@ from holdfast_store import asides as asides_module
 from holdfast_store import backlog as backlog_module
 from holdfast_store.engine import Engine
 from holdfast_store.storage import Storage
+from tests.given import Inbox
 
 FAR_MS = 2**50
-PATIENCE_S = 20
 
 Execute = Callable[[str], None]
 
@@ -70,26 +69,6 @@ def damaged(request: pytest.FixtureRequest) -> tuple[Storage, Execute]:
     """Take a database, and a way to damage it."""
     way = {"sqlite": "in_file", "postgres": "at_server"}[request.param]
     return request.getfixturevalue(request.param), request.getfixturevalue(way)
-
-
-class Inbox:
-    """What a member was given."""
-
-    def __init__(self) -> None:
-        self.tasks: asyncio.Queue[str] = asyncio.Queue()
-
-    def push_task(self, push: TaskPush) -> None:
-        self.tasks.put_nowait(push.task.id)
-
-    def push_offer(self, offer: TaskOffer) -> None: ...
-
-    def push_settled(self, promise: Promise) -> None: ...
-
-    def replaced(self) -> None: ...
-
-    async def get(self, count: int) -> set[str]:
-        async with asyncio.timeout(PATIENCE_S):
-            return {await self.tasks.get() for _ in range(count)}
 
 
 @asynccontextmanager

@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -53,13 +55,21 @@ TABLES = "promises|tasks|callbacks|listeners|resumes|outbox|schedules"
 ALIASES = "other|member|child|in_branch|with_parent|later"
 
 
+def steps_of(sqlite_file: Path, text: str, parameters: Sequence[object]) -> list[str]:
+    """Ask the database how it would carry a statement out, step by step."""
+    with closing(sqlite3.connect(sqlite_file)) as connection:
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {text}", parameters)]
+
+
+def reads_among(steps: Sequence[str]) -> list[str]:
+    """Pick the steps that read a table."""
+    return [step for step in steps if re.match(rf"(SCAN|SEARCH) ({TABLES})\b", step)]
+
+
 @pytest.mark.parametrize("name", sorted({f.name for f in fields(Statements)} - SMALL))
 def test_no_table_is_read_from_end_to_end(sqlite_file: Path, name: str) -> None:
     text = getattr(STATEMENTS, name)
-    with sqlite3.connect(sqlite_file) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", [None] * text.count("?"))
-        steps = [row[3] for row in plan.fetchall()]
-    connection.close()
+    steps = steps_of(sqlite_file, text, [None] * text.count("?"))
 
     scans = [step for step in steps if re.match(rf"SCAN ({TABLES}|{ALIASES})\b", step)]
 
@@ -74,10 +84,7 @@ def test_no_table_is_read_from_end_to_end(sqlite_file: Path, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(asdict(RETENTION)))
 def test_retention_reads_no_table_from_end_to_end(sqlite_file: Path, name: str) -> None:
     text = getattr(RETENTION, name)
-    with sqlite3.connect(sqlite_file) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {text}", [None] * text.count("?"))
-        steps = [row[3] for row in plan.fetchall()]
-    connection.close()
+    steps = steps_of(sqlite_file, text, [None] * text.count("?"))
 
     scans = [
         step for step in steps if step.startswith("SCAN") and not step.startswith("SCAN each_")
@@ -90,10 +97,7 @@ def test_retention_reads_no_table_from_end_to_end(sqlite_file: Path, name: str) 
 @pytest.mark.parametrize("name", ["due_promises", "due_tasks"])
 def test_what_is_due_needs_no_sorting(sqlite_file: Path, name: str) -> None:
     """Or a hundred thousand equal deadlines would be sorted for each hundred of them."""
-    with sqlite3.connect(sqlite_file) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {getattr(STATEMENTS, name)}", (1, 1))
-        steps = [row[3] for row in plan.fetchall()]
-    connection.close()
+    steps = steps_of(sqlite_file, getattr(STATEMENTS, name), (1, 1))
 
     assert len(steps) == 1
     assert "COVERING INDEX" in steps[0]
@@ -102,12 +106,9 @@ def test_what_is_due_needs_no_sorting(sqlite_file: Path, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(WITHIN))
 def test_a_listing_with_a_prefix_reads_that_part_of_an_index(sqlite_file: Path, name: str) -> None:
     question = WITHIN[name]
-    with sqlite3.connect(sqlite_file) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {question.text}", question.parameters)
-        steps = [row[3] for row in plan.fetchall()]
-    connection.close()
+    steps = steps_of(sqlite_file, question.text, question.parameters)
 
-    reads = [step for step in steps if re.match(rf"(SCAN|SEARCH) ({TABLES})\b", step)]
+    reads = reads_among(steps)
 
     assert reads
     assert [step for step in reads if "id>? AND id<?" not in step and "(id=?)" not in step] == []
@@ -116,12 +117,9 @@ def test_a_listing_with_a_prefix_reads_that_part_of_an_index(sqlite_file: Path, 
 @pytest.mark.parametrize("name", sorted(LISTINGS))
 def test_a_listing_goes_on_behind_its_cursor_by_an_index(sqlite_file: Path, name: str) -> None:
     question = LISTINGS[name]
-    with sqlite3.connect(sqlite_file) as connection:
-        plan = connection.execute(f"EXPLAIN QUERY PLAN {question.text}", question.parameters)
-        steps = [row[3] for row in plan.fetchall()]
-    connection.close()
+    steps = steps_of(sqlite_file, question.text, question.parameters)
 
-    reads = [step for step in steps if re.match(rf"(SCAN|SEARCH) ({TABLES})\b", step)]
+    reads = reads_among(steps)
 
     assert reads
     assert [step for step in reads if not step.startswith("SEARCH")] == []

@@ -1,13 +1,12 @@
 """A waiting task that the database refuses to give out keeps no other from its worker."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from holdfast.core.membership import Member, TaskOffer, TaskPush
-from holdfast.core.records import TARGET, Preload, Promise
+from holdfast.core.membership import Member
+from holdfast.core.records import TARGET, Preload
 from holdfast.core.requests import PromiseCreate
 from holdfast.core.working_set import Changes
 from holdfast_store import asides as asides_module
@@ -16,6 +15,7 @@ from holdfast_store.asides import Asides
 from holdfast_store.engine import Engine
 from holdfast_store.memory.storage import MemoryStorage, MemoryTransaction
 from holdfast_store.storage import BatchRejected
+from tests.given import Inbox
 
 FAR_MS = 2**50
 
@@ -46,26 +46,6 @@ class _Transaction(MemoryTransaction):
         return await super().commit(
             changes, preload_of=preload_of, preload_bytes_max=preload_bytes_max
         )
-
-
-class Inbox:
-    """What a member was given."""
-
-    def __init__(self) -> None:
-        self.tasks: asyncio.Queue[str] = asyncio.Queue()
-
-    def push_task(self, push: TaskPush) -> None:
-        self.tasks.put_nowait(push.task.id)
-
-    def push_offer(self, offer: TaskOffer) -> None: ...
-
-    def push_settled(self, promise: Promise) -> None: ...
-
-    def replaced(self) -> None: ...
-
-    async def get(self, count: int) -> set[str]:
-        async with asyncio.timeout(10):
-            return {await self.tasks.get() for _ in range(count)}
 
 
 @pytest.fixture(autouse=True)
