@@ -7,7 +7,7 @@ costs a hundredth.
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -27,6 +27,7 @@ from holdfast_store.rpc.requests import Malformed
 
 Method = Callable[[Any, Context], Awaitable[Message]]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # not generic when it runs
+_Asked = TypeVar("_Asked", Request, Search)
 
 
 class Stopwatch(Protocol):
@@ -120,11 +121,7 @@ def _carried_out(
             await abort(context, flaw.refusal)
         grant = current_grant()
         if grant is not None:
-            allowed = bounded(request, grant)
-            if isinstance(allowed, Refusal):
-                stopwatch.call_denied(allowed.code)
-                await abort(context, allowed)
-            request = allowed
+            request = await _allowed(bounded(request, grant), stopwatch, context)
         at_ms = None if instant is None else await instant(context)
         started = perf_counter()
         (outcome,) = await engine.apply(request, at_ms=at_ms)
@@ -151,11 +148,7 @@ def _listed(
             await abort(context, flaw.refusal)
         grant = current_grant()
         if grant is not None:
-            allowed = bounded_search(search, grant)
-            if isinstance(allowed, Refusal):
-                stopwatch.call_denied(allowed.code)
-                await abort(context, allowed)
-            search = allowed
+            search = await _allowed(bounded_search(search, grant), stopwatch, context)
         at_ms = None if instant is None else await instant(context)
         started = perf_counter()
         page = await listing.look(engine, search, at_ms)
@@ -165,6 +158,14 @@ def _listed(
         return listing.write(page)
 
     return unary(listing.request, method)
+
+
+async def _allowed(judged: _Asked | Refusal, stopwatch: Stopwatch, context: Context) -> _Asked:
+    """Answer what a grant lets the caller ask for; end the call if that is nothing."""
+    if isinstance(judged, Refusal):
+        stopwatch.call_denied(judged.code)
+        await abort(context, judged)
+    return judged
 
 
 def _promise(response: Any, done: Done) -> None:  # noqa: ANN401 - any answer with a promise
