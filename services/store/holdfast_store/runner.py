@@ -32,6 +32,7 @@ from holdfast_store.observer import Observer
 from holdfast_store.storage import (
     BatchRejected,
     InsertConflict,
+    NotCertain,
     Storage,
     StorageError,
     TransactionAborted,
@@ -110,6 +111,8 @@ class Runner:
                 committed = await self._transact(batch)
             except (InsertConflict, TransactionAborted) as error:
                 self._observer.batch_failed(kind=type(error).__name__)
+                if isinstance(error, NotCertain):
+                    continue  # nobody is in the way: this store was wrong by itself, and looks now
                 # Two stores that lost against each other must not meet again at the same instant.
                 longest_s = 0.002 * 2**attempt
                 await asyncio.sleep(longest_s * (0.5 + random() / 2))  # noqa: S311 - no secret

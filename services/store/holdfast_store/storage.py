@@ -46,6 +46,10 @@ class TransactionAborted(StorageError):
     """Serialization failure, deadlock or lock time-out: nothing was written, repeat the batch."""
 
 
+class NotCertain(TransactionAborted):
+    """What was known and taken for granted did not hold: repeat the batch, which looks now."""
+
+
 class BatchRejected(StorageError):
     """A statement failed for the data of some operation: halve the batch to find the culprit."""
 

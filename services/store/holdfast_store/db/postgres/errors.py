@@ -5,6 +5,7 @@ import asyncpg
 from holdfast_store.storage import (
     BatchRejected,
     InsertConflict,
+    NotCertain,
     StorageError,
     StorageUnavailable,
     TransactionAborted,
@@ -36,7 +37,6 @@ _REPEATABLE = {
     "55P03",  # lock not available in time
     "25P03",  # idle in the transaction for too long: this process was suspended
     "0A000",  # a cached plan no longer fits the tables
-    NOT_CERTAIN,
 }
 _OF_DATA = (
     "21",  # cardinality violation
@@ -92,6 +92,8 @@ def meaning_of(error: BaseException) -> StorageError:
     state = state_of(error)
     if state == _UNIQUE_VIOLATION and _table_of(error) in BORN_IN_BATCHES:
         return InsertConflict(f"a row exists already: {error}")
+    if state == NOT_CERTAIN:
+        return NotCertain(f"what was taken for granted did not hold: {error}")
     if state in _REPEATABLE:
         return TransactionAborted(f"the database gave the transaction up ({state}): {error}")
     if state.startswith(_OF_DATA) or isinstance(error, DATA_ERRORS):

@@ -19,7 +19,14 @@ from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.postgres.writer import PostgresWriter
 from holdfast_store.db.statements import Statements
 from holdfast_store.preloads import NO_CHILDREN, born_without_children
-from holdfast_store.storage import InsertConflict, Loaded, Plan, StorageError, TransactionAborted
+from holdfast_store.storage import (
+    InsertConflict,
+    Loaded,
+    NotCertain,
+    Plan,
+    StorageError,
+    TransactionAborted,
+)
 
 ROUNDS_MAX: Final = 4
 """Tries to lock all that a batch needs while it keeps growing."""
@@ -198,11 +205,11 @@ class PostgresLane:
         """Commit what was decided without a look, if that was right."""
         last_batch = self._writer.last_batch
         if last_batch is None:
-            raise TransactionAborted("the connection broke meanwhile")
+            raise NotCertain("the connection broke meanwhile")
         if not recalled.absent.issubset(promise.id for promise in changes.promises_created):
-            raise TransactionAborted("nobody knows whether what was not created exists")
+            raise NotCertain("nobody knows whether what was not created exists")
         if saving.before:
-            raise TransactionAborted("it takes more than one statement")
+            raise NotCertain("it takes more than one statement")
         certainty = Certainty(
             last_batch, recalled.revisions, born, at_ms=recalled.at_ms, now_ms=recalled.now_ms
         )
