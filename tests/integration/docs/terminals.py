@@ -1,17 +1,24 @@
 """Terminals: a shell that answers line by line, and others in which something goes on running."""
 
-import contextlib
 import os
 import pty
 import re
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
 SECONDS_TO_STOP = 30
 _END = "-- that was it --"
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
+# A shell without job control lets what it starts in the background ignore Ctrl-C, and so does
+# everything that this starts in turn: a suite that runs so would press it in vain.
+_INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Shell:
@@ -55,7 +62,7 @@ class Terminal:
         self.printed = printed  # the command as the page has it
         ours, theirs = pty.openpty()
         self._process = subprocess.Popen(
-            ["bash", "--norc", "-c", command],
+            [sys.executable, "-IS", "-c", _INTERRUPTIBLE, "bash", "--norc", "-c", command],
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
@@ -80,13 +87,9 @@ class Terminal:
         return not self._reading.is_alive()
 
     def stop(self) -> None:
-        """Press Ctrl-C, once more if it takes long, and wait until the command has ended."""
-        for _ in range(2):
-            if self._process.poll() is None:
-                os.killpg(self._process.pid, signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(SECONDS_TO_STOP / 2)
-                break
+        """Press Ctrl-C, and wait until the command has ended."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGINT)
         try:
             self._process.wait(SECONDS_TO_STOP)
         except subprocess.TimeoutExpired:
