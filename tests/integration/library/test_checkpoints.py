@@ -560,16 +560,17 @@ async def test_a_body_at_its_end_waits_once_for_all_its_children(world: World) -
 @pytest.mark.parametrize("step", ["sync", "async"])
 async def test_a_pass_longer_than_its_lease_is_entered_once(world: World, step: str) -> None:
     """S5: heartbeats cover every held task, pushed or begun here, busy threads or not."""
-    resonate, store = world.recording(ttl=0.3, max_concurrency=2)
+    # A busy machine holds a process up for longer than a part of a short lease.
+    resonate, store = world.recording(ttl=1.0, max_concurrency=2)
     entered: list[str] = []
 
     def sleeps(ctx: Context) -> None:
         entered.append(ctx.id)
-        time.sleep(1.0)
+        time.sleep(2.5)
 
     async def waits(ctx: Context) -> None:
         entered.append(ctx.id)
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(2.5)
 
     @resonate.register
     def workflow(ctx: Context) -> Any:

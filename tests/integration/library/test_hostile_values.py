@@ -25,7 +25,7 @@ from holdfast.embedded import open_embedded
 from holdfast.port import Answer, Receiver, Store
 from tests.integration.library.world import World, each, held, until
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 TOO_LARGE = Refusal(status=500, code="answer_too_large", message="read them one by one")
 

@@ -243,15 +243,20 @@ async def test_what_was_never_sent_is_not_marked_as_sent_again(served: Served) -
     assert not answer.resent
 
 
-async def test_a_stream_that_comes_back_at_once_keeps_its_leases(served: Served) -> None:
-    async with Proxy(served.target) as proxy, join(proxy.url) as (store, mailbox):
+async def test_a_stream_that_comes_back_at_once_keeps_its_leases() -> None:
+    grace = EngineSettings(stream_grace_ms=500)  # longer than a busy machine takes to come back
+    async with (
+        serve(engine_settings=grace) as served,
+        Proxy(served.target) as proxy,
+        join(proxy.url) as (store, mailbox),
+    ):
         await store.submit([targeted("t")])
         push = await until(mailbox.tasks.get())
 
         proxy.cut()
         await until(mailbox.disconnected.wait())
         await until(mailbox.connected.wait())
-        await asyncio.sleep(0.3)  # longer than the grace, which is the point
+        await asyncio.sleep(0.7)  # longer than the grace, which is the point
         fulfill = TaskFulfill(id="t", version=push.task.version, action=resolve("t"))
         answer = await store.submit([fulfill])
 

@@ -12,9 +12,10 @@ from holdfast import errors
 from holdfast.core.records import PromiseState
 from holdfast.core.requests import Done, PromiseCreate, PromiseGet, PromiseSettle, TaskFulfill
 from holdfast.port import Answer
-from holdfast.rpc import Admin, RemoteStore, asking, connection, dialing
+from holdfast.rpc import Admin, RemoteStore, connection, dialing
 from holdfast.rpc import store as module
 from holdfast_chassis.listen import Address
+from holdfast_store.engine import EngineSettings
 from tests.integration.rpc.support import (
     FAR_MS,
     Mailbox,
@@ -80,9 +81,9 @@ def seats(stores: Sequence[Served]) -> list[int]:
     return [len(served.engine.members()) for served in stores]
 
 
-async def all_connected(joined: Sequence[tuple[RemoteStore, Mailbox]]) -> None:
-    for _, mailbox in joined:
-        await until(mailbox.connected.wait())
+def connections(joined: Sequence[tuple[RemoteStore, Mailbox]]) -> int:
+    """How often members were welcomed."""
+    return sum(mailbox.connections for _, mailbox in joined)
 
 
 def create(promise_id: str) -> PromiseCreate:
@@ -107,7 +108,10 @@ async def test_members_of_a_store_that_stops_spread_over_all_others(names: Names
     async with three() as (url, stores), members(url, 60) as joined:
         leavers = seats(stores)[0]
         await until(stores[0].server.stop(grace_s=10))
-        await all_connected(joined)
+        # A member may hear only later than its store that their stream has ended.
+        async with asyncio.timeout(20):
+            while connections(joined) < 60 + leavers:  # noqa: ASYNC110 - nobody tells of all
+                await asyncio.sleep(0.05)
         found = seats(stores)
 
     assert (found[0], sum(found)) == (0, 60)
@@ -138,10 +142,11 @@ async def test_who_moves_keeps_its_leases_and_loses_no_operation(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both addresses lead to one store, so that whoever moves finds its own things again."""
-    monkeypatch.setattr(module, "STAY_S_MAX", 0.4)  # a stay is longer than the grace for leases
+    monkeypatch.setattr(module, "STAY_S_MAX", 1.0)  # a stay is longer than the grace for leases
     names.hosts = HOSTS[:2]
+    grace = EngineSettings(stream_grace_ms=400)  # and that is longer than a busy machine's move
     async with (
-        serve(listen=Address("0.0.0.0", 0)) as served,
+        serve(listen=Address("0.0.0.0", 0), engine_settings=grace) as served,
         join(f"grpc://{NAME}:{served.server.address.port}") as (store, mailbox),
     ):
         await store.submit([targeted("t")])
@@ -214,7 +219,7 @@ async def test_while_one_store_is_silent_the_next_one_is_tried(served: Served) -
     ):
         answer = await until(store.submit([create("a")]))
 
-    assert hole.swallowed == 1
+    assert hole.swallowed >= 1, "it was the first; and again if the other one took its time"
     assert isinstance(answer.outcomes[0], Done)
 
 
@@ -284,7 +289,7 @@ async def test_what_breaks_in_the_search_does_not_end_it(
 async def test_without_a_name_server_the_last_addresses_are_used(
     served: Served, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialing, "LOOKUP_S_MAX", 0.1)
+    monkeypatch.setattr(dialing, "LOOKUP_S_MAX", 0.5)
     names.hosts = HOSTS[:1]
     async with Proxy(served.target) as proxy:
         url = proxy.url.replace("127.0.0.1", NAME)
@@ -377,13 +382,11 @@ async def test_the_members_of_all_stores_are_listed_with_their_stores(names: Nam
     assert sorted(map(sorted, by_store.values())) == sorted(sorted(pids) for pids in here if pids)
 
 
-async def test_a_store_that_is_gone_or_silent_is_left_out_of_the_members(
-    names: Names, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(asking, "EACH_S_MAX", 0.3)
-    with contextlib.closing(socket.create_server((HOSTS[1], 0))) as silent:
-        port = silent.getsockname()[1]
-        async with serve(listen=Address(HOSTS[0], port)):
+async def test_a_store_that_is_gone_or_silent_is_left_out_of_the_members(names: Names) -> None:
+    """The whole patience with each store is waited for: a busy machine may need some of it."""
+    async with serve(listen=Address(HOSTS[0], 0)) as served:
+        port = served.server.address.port
+        with contextlib.closing(socket.create_server((HOSTS[1], port))):
             names.hosts = [HOSTS[0]]
             url = f"grpc://{NAME}:{port}"
             async with join(url, member("a")), Admin(url) as admin:

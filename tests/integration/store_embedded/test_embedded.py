@@ -14,6 +14,8 @@ from holdfast_store import embedded
 from holdfast_store.embedded import EmbeddedStore, open_store
 from holdfast_store.storage import StorageUnavailable
 
+PATIENCE_S = 20
+
 
 @dataclass
 class Receiver:
@@ -44,7 +46,7 @@ async def test_chains_are_answered_and_tasks_pushed() -> None:
     tags = {"resonate:target": "poll://any@w"}
 
     answer = await store.submit([PromiseCreate(id="t", timeout_at_ms=2**52, tags=tags)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         push = await receiver.tasks.get()
     await store.close()
 
@@ -70,12 +72,12 @@ async def test_the_next_process_takes_over_at_once_what_a_dead_one_held(tmp_path
     first, second = Receiver(), Receiver()
     await dead.start(Member(pid="a", instance="i", groups=("w",), credits=1), first)
     await dead.submit([PromiseCreate(id="t", timeout_at_ms=2**52, tags=tags)])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await first.tasks.get()
     await dead.close()
 
     await heir.start(Member(pid="b", instance="j", groups=("w",), credits=1), second)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         push = await second.tasks.get()
     await heir.close()
 
