@@ -201,6 +201,7 @@ async def test_a_transaction_is_not_carried_on_without_its_locks(
 
     What it decided holds only for the rows as they were; a new transaction must not write it.
     """
+    storage.is_alone = False  # or else it would lock at its end
     await save(storage, promises_created=[targeted("t")], tasks_created=[task("t", version=1)])
 
     async def carry_on() -> None:
@@ -259,6 +260,7 @@ async def test_messages_are_dropped_by_as_many_statements_as_it_takes(
 async def test_rows_that_another_transaction_keeps_abort_this_one(
     storage: PostgresStorage, postgres_url: str
 ) -> None:
+    storage.is_alone = False  # or else it would lock at its end
     await save(storage, promises_created=[promise("p"), promise("q")])
     with psycopg.connect(postgres_url) as other:
         other.execute("SELECT id FROM promises WHERE id = 'p' FOR UPDATE")
@@ -324,6 +326,7 @@ async def test_an_error_of_the_program_undoes_the_transaction_too(
 async def test_a_damaged_row_rejects_only_the_batches_that_load_it(
     storage: PostgresStorage, postgres_url: str
 ) -> None:
+    storage.is_alone = False  # or else it would know what it wrote
     await save(storage, promises_created=[promise("good"), promise("bad")])
     query(postgres_url, "UPDATE promises SET tags = '{' WHERE id = 'bad'")
 
@@ -336,6 +339,7 @@ async def test_a_damaged_row_rejects_only_the_batches_that_load_it(
 async def test_a_store_that_stands_still_gives_its_locks_up(postgres_url: str) -> None:
     slow = PostgresStorage(postgres_url, bounds=Bounds(idle_in_transaction_ms=50))
     await slow.open()
+    slow.is_alone = False  # or else it would hold nothing meanwhile
     await save(slow, promises_created=[promise("p")])
 
     async def stand_still() -> None:

@@ -49,6 +49,8 @@ LISTINGS = {
 READS = {name: SHARED[name] for name in USED} | LOCKING | RETENTION | LISTINGS
 SMALL = {"writers", "replicas", "schema_revisions"}
 """Tables with a row for each of something of which there are a few."""
+ONE = "{1}"
+"""Any text, which is that of an array too, of whatever type."""
 
 FILL = """
 INSERT INTO promises (id, state, tags, timeout_at_ms, created_at_ms, armed, counted_bytes)
@@ -65,7 +67,7 @@ INSERT INTO outbox SELECT 'http://' || n, 'p1', n FROM generate_series(1, 5000) 
 
 def value_of(type_name: str) -> object:
     """Any value of a type of PostgreSQL."""
-    values: dict[str, object] = {"text": "x", "varchar": "x", "int8": 1}
+    values: dict[str, object] = {"text": "x", "varchar": ONE, "int8": 1}
     array = type_name.removesuffix("[]").removeprefix("_")
     element: object = values.get(array, b"x")
     return [element] if type_name.endswith("[]") or type_name.startswith("_") else element

@@ -180,11 +180,24 @@ class Postgres:
             sa.bindparam(f"{prefix}{column}" if prefix else name, type_=postgresql.ARRAY(type_))
             for column, type_ in columns.items()
         ]
-        return (
-            sa.func.unnest(*arrays)
-            .table_valued(*(sa.column(c, t) for c, t in columns.items()), name=f"each_{name}")
-            .render_derived()
-        )
+        return _unnested(name, arrays, columns)
+
+    def written_rows(
+        self, name: str, columns: Mapping[str, sa.types.TypeEngine[Any]], *, prefix: str = "new_"
+    ) -> sa.FromClause:
+        """Make the same of parameters that carry the text of an array each.
+
+        Bytes still come as an array: as text they are twice as long, and dear to read.
+        """
+        arrays: list[sa.ColumnElement[Any]] = []
+        for column, type_ in columns.items():
+            array = postgresql.ARRAY(type_)
+            is_bytes = isinstance(type_, sa.LargeBinary)
+            given = sa.bindparam(
+                f"{prefix}{column}" if prefix else name, type_=array if is_bytes else sa.Text()
+            )
+            arrays.append(given if is_bytes else sa.cast(given, array))
+        return _unnested(name, arrays, columns)
 
     def with_first(
         self,
@@ -241,6 +254,18 @@ class Postgres:
             dialect=self._dialect, column_keys=list(columns) or None
         )
         return str(compiled), tuple(cast("Any", compiled).positiontup or ())
+
+
+def _unnested(
+    name: str,
+    arrays: Sequence[sa.ColumnElement[Any]],
+    columns: Mapping[str, sa.types.TypeEngine[Any]],
+) -> sa.FromClause:
+    return (
+        sa.func.unnest(*arrays)
+        .table_valued(*(sa.column(c, t) for c, t in columns.items()), name=f"each_{name}")
+        .render_derived()
+    )
 
 
 def _on_conflict(

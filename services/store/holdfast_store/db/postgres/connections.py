@@ -105,6 +105,8 @@ class Connector:
             # There is one way to run each statement, whatever it is given: looking for a better one
             # each time costs more than running it.
             "plan_cache_mode": "force_generic_plan",
+            # Or else `array_texts` would write texts where it writes nothing.
+            "array_nulls": "on",
             # Compiling a statement costs more than a thousand runs of it.
             "jit": "off",
         }

@@ -124,17 +124,21 @@ class PostgresLane:
             return None
         if writer.is_in_transaction or not self._known.may_answer(plan):
             return None
-        picked = await self._due(plan, at_ms) if plan.due_max else Picked()
+        picked = await self._find_due(plan, at_ms) if plan.due_max else Picked()
         now_ms = self._clock() if at_ms is None else at_ms
         self._recalled = self._known.recall(plan, due=picked.ids(), now_ms=now_ms, at_ms=at_ms)
         if self._recalled is None:
             return None
         return loaded(self._recalled.known, picked, now_ms=now_ms)
 
-    async def _due(self, plan: Plan, at_ms: int | None) -> Picked:
+    async def _find_due(self, plan: Plan, at_ms: int | None) -> Picked:
+        asked_ns = self._clock.asks()
         async with self._writer.undone_on_failure():
             session = await self._writer.current()
-            return await session.due(plan, now_ms=self._clock() if at_ms is None else at_ms)
+            picked, database_ms = await session.due(plan, at_ms=at_ms)
+        if at_ms is None:
+            self._clock.hear(database_ms, asked_ns=asked_ns)
+        return picked
 
     async def commit(
         self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int

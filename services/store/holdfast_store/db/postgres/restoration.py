@@ -9,13 +9,15 @@ import asyncpg
 from holdfast.core.records import Callback, Promise, Schedule, Task, Unblock
 from holdfast_store.archives.port import Listener, NotEmpty, Record, RecordRefused
 from holdfast_store.db import archive_rows as archived
-from holdfast_store.db import revisions, rows
+from holdfast_store.db import revisions
 from holdfast_store.db.archive_statements import ArchiveStatements
 from holdfast_store.db.dialects import Postgres
 from holdfast_store.db.postgres import errors as postgres_errors
 from holdfast_store.db.postgres import schema as postgres_schema
 from holdfast_store.db.postgres import statements as postgres_statements
+from holdfast_store.db.postgres.saving import Part
 from holdfast_store.db.postgres.snapshot import meant
+from holdfast_store.db.rows import Row, promise_inserted
 from holdfast_store.db.schedule_rows import schedule_inserted
 from holdfast_store.db.statements import Statements
 from holdfast_store.db.tables import metadata, schema_floors, schema_revisions
@@ -24,7 +26,8 @@ from holdfast_store.storage import CommitOutcomeUnknown
 OF_SCHEMA: Final = (schema_revisions, schema_floors)
 """Tables that tell what the others look like, and that no record is in."""
 
-_Insert = tuple[str, list[rows.Row]]
+NO_REVISION: Final = (None,)
+"""Of what is read into a database: no store knows it yet."""
 
 
 class PostgresRestoration:
@@ -85,29 +88,29 @@ class PostgresRestoration:
     async def _write(self, alike: Sequence[Record]) -> None:
         ids = [record.id for record in alike if isinstance(record, Task)]
         tags = await self._connection.fetch(self._statements.find_tags, ids) if ids else []
-        for text, values in self._inserts(alike, tags):
-            if values:
-                await self._connection.fetch(text, *zip(*values, strict=True))
+        for part in self._inserts(alike, tags):
+            if part.rows:
+                await self._connection.fetch(part.text, *part.parameters)
 
-    def _inserts(self, alike: Sequence[Record], tags: Sequence[Sequence[str]]) -> list[_Insert]:
+    def _inserts(self, alike: Sequence[Record], tags: Sequence[Sequence[str]]) -> list[Part]:
         locking = self._locking
         match alike[0]:
             case Promise():
-                return [(locking.promise_insert, _each(_without_revision, alike))]
+                return [Part(locking.promise_insert, _each(promise_inserted, alike), NO_REVISION)]
             case Task():
                 woken = [(t.id, i) for t in alike if isinstance(t, Task) for i in sorted(t.resumes)]
                 return [
-                    (locking.task_insert, archived.tasks_inserted(alike, tags)),
-                    (locking.resume_insert, woken),
+                    Part(locking.task_insert, archived.tasks_inserted(alike, tags)),
+                    Part(locking.resume_insert, woken),
                 ]
             case Callback():
-                return [(locking.callback_insert, _each(archived.callback_inserted, alike))]
+                return [Part(locking.callback_insert, _each(archived.callback_inserted, alike))]
             case Listener():
-                return [(locking.listener_insert, _each(archived.listener_inserted, alike))]
+                return [Part(locking.listener_insert, _each(archived.listener_inserted, alike))]
             case Unblock():
-                return [(locking.unblock_insert, _each(archived.unblock_inserted, alike))]
+                return [Part(locking.unblock_insert, _each(archived.unblock_inserted, alike))]
             case Schedule():
-                return [(locking.schedule_insert, _each(schedule_inserted, alike))]
+                return [Part(locking.schedule_insert, _each(schedule_inserted, alike))]
 
     async def commit(self) -> None:
         """Make everything stand; raise `CommitOutcomeUnknown` when nobody can tell whether it does.
@@ -122,12 +125,8 @@ class PostgresRestoration:
             raise CommitOutcomeUnknown(f"the connection broke at the end: {error}") from error
 
 
-def _each(write: Callable[..., rows.Row], records: Sequence[Record]) -> list[rows.Row]:
+def _each(write: Callable[..., Row], records: Sequence[Record]) -> list[Row]:
     return [write(record) for record in records]
-
-
-def _without_revision(promise: Promise) -> rows.Row:
-    return (*rows.promise_inserted(promise), None)
 
 
 def _reason(error: BaseException) -> str:

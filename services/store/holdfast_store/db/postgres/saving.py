@@ -10,22 +10,41 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from holdfast.core.records import Promise
 from holdfast.core.working_set import Changes
 from holdfast_store.db import rows, schedule_rows
+from holdfast_store.db.postgres.array_texts import array_text
 from holdfast_store.db.postgres.known import revised
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
-
-Part = tuple[str, Sequence[Row]]
-"""A statement that writes all rows of a kind, and the rows."""
 
 TEXTS_MAX: Final = 1_000
 """Combinations that are kept; there are a few dozen under any one load."""
 
 _PARAMETER: Final = re.compile(r"\$(\d+)")
+_LIST: Final = re.compile(r"\$(\d+)::\w+\[\]")
+
+
+class Part(NamedTuple):
+    """A statement that writes all rows of a kind, and the rows."""
+
+    text: str
+    rows: Sequence[Row]
+    same: Row = ()
+    """What stands before the columns: the values that are the same in all rows."""
+
+    @property
+    def parameters(self) -> list[object]:
+        """List what the statement is given, a column as it wants it: as an array or its text."""
+        first, lists = len(self.same) + 1, _lists(self.text)
+        columns = enumerate(zip(*self.rows, strict=True), first)
+        return [*self.same, *(c if number in lists else array_text(c) for number, c in columns)]
+
+
+@lru_cache(maxsize=TEXTS_MAX)
+def _lists(text: str) -> frozenset[int]:
+    return frozenset(int(number) for number in _LIST.findall(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +62,12 @@ class Saving:
     @property
     def texts(self) -> Sequence[str]:
         """List the statements that are put together."""
-        return [text for text, _ in self.together]
+        return [part.text for part in self.together]
 
     @property
-    def columns(self) -> list[object]:
-        """List their parameters: the rows of all parts, as one list for each column."""
-        return [column for _, rows_ in self.together for column in zip(*rows_, strict=True)]
+    def parameters(self) -> list[object]:
+        """List what all of them are given."""
+        return [parameter for part in self.together for parameter in part.parameters]
 
 
 def saving_of(changes: Changes, texts: LockingStatements, *, revision: int) -> Saving:
@@ -68,26 +87,26 @@ def saving_of(changes: Changes, texts: LockingStatements, *, revision: int) -> S
             *(texts.resume_insert, changes.resumes_added),
         ),
     )
-    before = [(text, gone) for text, gone, _, new in obligations if _overlap(gone, new)]
-    beside = [(text, gone) for text, gone, _, new in obligations if not _overlap(gone, new)]
+    before = [Part(text, gone) for text, gone, _, new in obligations if _overlap(gone, new)]
+    beside = [Part(text, gone) for text, gone, _, new in obligations if not _overlap(gone, new)]
     # By id: two that create the same promises wait for each other's, and not in a circle.
     created = sorted(changes.promises_created, key=attrgetter("id"))
     updated = changes.promises_updated
     concerned = revised(changes).difference(promise.id for promise in updated)
     messages = {(u.address, u.promise_id): u.enqueued_at_ms for u in changes.unblocks}
     together = [
-        (texts.promise_insert, [(*rows.promise_inserted(p), revision) for p in created]),
-        (texts.task_insert, rows.tasks_inserted(changes)),
-        (texts.promise_update, [_updated(promise, revision) for promise in updated]),
-        (texts.promise_revise, [(revision, promise_id) for promise_id in concerned]),
-        (texts.task_update, _each(rows.task_updated, changes.tasks_updated)),
+        Part(texts.promise_insert, _each(rows.promise_inserted, created), (revision,)),
+        Part(texts.task_insert, rows.tasks_inserted(changes)),
+        Part(texts.promise_update, _each(rows.promise_updated, updated), (revision,)),
+        Part(texts.promise_revise, [(promise_id,) for promise_id in concerned], (revision,)),
+        Part(texts.task_update, _each(rows.task_updated, changes.tasks_updated)),
         *beside,
-        *((text, new) for _, _, text, new in obligations),
+        *(Part(text, new) for _, _, text, new in obligations),
         # One row can be replaced once by a statement, and in one order by all who write.
-        (texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())]),
+        Part(texts.unblock_save, [(*key, at) for key, at in sorted(messages.items())]),
         *_schedule_parts(changes, texts),
     ]
-    return Saving(before, [part for part in together if part[1]])
+    return Saving(before, [part for part in together if part.rows])
 
 
 def _overlap(gone: Sequence[Row], new: Sequence[Row]) -> bool:
@@ -98,17 +117,13 @@ def _overlap(gone: Sequence[Row], new: Sequence[Row]) -> bool:
     return not {row[:width] for row in new}.isdisjoint(map(tuple, gone))
 
 
-def _updated(promise: Promise, revision: int) -> Row:
-    *values, key = rows.promise_updated(promise)
-    return (*values, revision, key)
-
-
 def _schedule_parts(changes: Changes, texts: LockingStatements) -> Sequence[Part]:
     created = sorted(changes.schedules_created, key=attrgetter("id"))
+    updated = changes.schedules_updated
     return (
-        (texts.schedule_insert, _each(schedule_rows.schedule_inserted, created)),
-        (texts.schedule_update, _each(schedule_rows.schedule_updated, changes.schedules_updated)),
-        (texts.schedule_delete, [(key,) for key in changes.schedules_deleted]),
+        Part(texts.schedule_insert, _each(schedule_rows.schedule_inserted, created)),
+        Part(texts.schedule_update, _each(schedule_rows.schedule_updated, updated)),
+        Part(texts.schedule_delete, [(key,) for key in changes.schedules_deleted]),
     )
 
 

@@ -15,8 +15,9 @@ from holdfast.core.records import Preload, Promise, PromiseState, Schedule
 from holdfast.core.working_set import WorkingSet
 from holdfast_store.db import rows, schedule_rows
 from holdfast_store.db.postgres import reading
+from holdfast_store.db.postgres.array_texts import array_text
 from holdfast_store.db.postgres.known import Known, KnownPromises, working_set_of
-from holdfast_store.db.postgres.saving import Saving, joined
+from holdfast_store.db.postgres.saving import Part, Saving, joined
 from holdfast_store.db.postgres.statements import LockingStatements
 from holdfast_store.db.rows import Row
 from holdfast_store.db.statements import Statements
@@ -44,10 +45,10 @@ class Certainty:
 
     def parameters(self, writer: str) -> list[object]:
         """Answer what the statement wants to know."""
-        known = self.revisions
-        of_known = [list(known), list(known.values()), self.at_ms, self.now_ms, len(known)]
+        known, revisions = array_text([*self.revisions]), array_text([*self.revisions.values()])
+        of_known = [known, revisions, self.at_ms, self.now_ms, len(self.revisions)]
         decided_ms = self.now_ms if self.at_ms is None else None
-        return [writer, self.last_batch, *of_known, list(self.born), decided_ms]
+        return [writer, self.last_batch, *of_known, array_text([*self.born]), decided_ms]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class PostgresSession:
     async def run_each(self, text: str, parameters: Sequence[Row]) -> None:
         """Run one statement for all rows of parameters at once; with none, do nothing."""
         if parameters:
-            await self.fetch(text, *zip(*parameters, strict=True))
+            await self.fetch(text, *Part(text, parameters).parameters)
 
     async def _column(self, text: str, *parameters: object) -> list[str]:
         return [row[0] for row in await self.fetch(text, *parameters)]
@@ -171,14 +172,17 @@ class PostgresSession:
                     self._known.compare(known)
         return [known for known, _ in read]
 
-    async def due(self, plan: Plan, *, now_ms: int) -> Picked:
-        """Find what is due at an instant, without a lock: it may be somebody else's already."""
-        texts = self._statements
-        promises = await self._due(texts.due_promises, plan, now_ms)
-        tasks = await self._due(texts.due_tasks, plan, now_ms)
-        return Picked(
-            due_promises=[row[0] for row in promises], due_tasks=[row[0] for row in tasks]
-        )
+    async def due(self, plan: Plan, *, at_ms: int | None) -> tuple[Picked, int]:
+        """Find what is due, as in `load`, and answer by which instant; what is found is not locked.
+
+        Whether it is somebody else's already the end of the transaction says.
+        """
+        most, skip = plan.due_max, frozenset(plan.due_skip)
+        found = await self.fetch(self._locking.due, at_ms, most + len(skip))
+        there = [row for row in found if row[1] is not None and row[1] not in skip]
+        promises = [promise_id for is_task, promise_id, _ in there if not is_task]
+        tasks = [task_id for is_task, task_id, _ in there if is_task]
+        return Picked(due_promises=promises[:most], due_tasks=tasks[:most]), found[0][-1]
 
     async def _due(self, text: str, plan: Plan, at_ms: int | None) -> list[Any]:
         skip = frozenset(plan.due_skip)
@@ -275,15 +279,15 @@ class PostgresSession:
         self, saving: Saving, *, writer: str, number: int, born: Collection[str]
     ) -> frozenset[str]:
         """Write all, and the writer's mark; answer which of those `born` in it have children."""
-        for text, gone in saving.before:
-            await self.run_each(text, gone)
+        for part in saving.before:
+            await self.run_each(part.text, part.rows)
         written = [*saving.texts, self._locking.mark]
-        parameters = [*saving.columns, writer, number]
+        parameters = [*saving.parameters, writer, number]
         if not born:
             await self.fetch(joined(tuple(written)), *parameters)
             return frozenset()
         text = joined((*written, self._locking.with_children))
-        return frozenset(await self._column(text, *parameters, list(born)))
+        return frozenset(await self._column(text, *parameters, array_text([*born])))
 
     async def save_if_certain(
         self, saving: Saving, certainty: Certainty, *, writer: str, number: int
@@ -293,7 +297,7 @@ class PostgresSession:
         Otherwise the statement fails with `NOT_CERTAIN`. Nothing may have to be deleted before.
         """
         text = joined((*saving.texts, self._locking.mark, self._locking.certain))
-        parameters = [*saving.columns, writer, number, *certainty.parameters(writer)]
+        parameters = [*saving.parameters, writer, number, *certainty.parameters(writer)]
         [(_, database_ms)] = await self.fetch(text, *parameters)
         return int(database_ms)
 

@@ -3,7 +3,8 @@
 A batch first locks every promise that it may change, in the order of ids; the lock of a promise
 stands for its task, callbacks, listeners and resumes too. Whatever it picks by itself is locked
 without waiting, so that a batch never waits out of order, and nobody for nobody in a circle. All
-rows of a kind are written by one statement, out of one array per column.
+rows of a kind are written by one statement, out of one array per column, whose text it is given
+(`array_texts`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,9 @@ class LockingStatements:
     anybody awaits them."""
     due_tasks: str
     """now_ms or nothing, limit → ids that nobody has locked, earliest due first."""
+    due: str
+    """now_ms or nothing, limit → whether it is a task, the id, and the instant by which they
+    are due: so many promises and so many tasks, which nobody locks, and the instant alone."""
     queued_tasks: str
     """groups, limit → group and id of queued tasks of each that nobody has locked, oldest first."""
     queued_behind: str
@@ -120,28 +124,28 @@ def build(dialect: Postgres) -> LockingStatements:
         assert names == parameters, f"{names} are not {parameters} in {compiled}"
         return compiled
 
-    def insert(table: sa.Table, *columns: str) -> str:
-        new = dialect.rows(table.name, _types(table, columns))
-        statement = sa.insert(table).from_select(columns, sa.select(*_values(table, new)))
-        return text(statement, *_new(columns))
+    def insert(table: sa.Table, *columns: str, same: Sequence[str] = ()) -> str:
+        new = dialect.written_rows(table.name, _types(table, columns))
+        values = [*_values(table, new), *_same(table, same).values()]
+        statement = sa.insert(table).from_select([*columns, *same], sa.select(*values))
+        return text(statement, *_names(same, columns))
 
-    def update(table: sa.Table, columns: Sequence[str]) -> str:
-        new = dialect.rows(table.name, {**_types(table, columns), "key": sa.Text()})
-        values = dict(zip(columns, _values(table, new), strict=False))
-        return text(
-            sa.update(table).where(table.c.id == new.c.key).values(values), *_new([*columns, "key"])
-        )
+    def update(table: sa.Table, columns: Sequence[str], *, same: Sequence[str] = ()) -> str:
+        new = dialect.written_rows(table.name, {**_types(table, columns), "key": sa.Text()})
+        values = dict(zip(columns, _values(table, new), strict=False)) | _same(table, same)
+        statement = sa.update(table).where(table.c.id == new.c.key).values(values)
+        return text(statement, *_names(same, [*columns, "key"]))
 
     def delete(table: sa.Table, *columns: str) -> str:
-        gone = dialect.rows(table.name, _types(table, columns))
+        gone = dialect.written_rows(table.name, _types(table, columns))
         conditions = (table.c[name] == gone.c[name] for name in columns)
-        return text(sa.delete(table).where(*conditions), *_new(columns))
+        return text(sa.delete(table).where(*conditions), *_names((), columns))
 
     def upsert(table: sa.Table, *columns: str, replace: Sequence[str] = ()) -> str:
-        new = dialect.rows(table.name, _types(table, columns))
+        new = dialect.written_rows(table.name, _types(table, columns))
         return text(
             dialect.upsert_rows(table, sa.select(*new.c), columns=columns, replace=replace),
-            *_new(columns),
+            *_names((), columns),
         )
 
     return LockingStatements(
@@ -156,6 +160,7 @@ def build(dialect: Postgres) -> LockingStatements:
         lock_awaiters=text(_lock_awaiters(dialect), "ids"),
         due_promises=text(_due(promises.c.armed_at_ms, _awaited_or_not()), "now", "limit"),
         due_tasks=text(_due(tasks.c.due_at_ms, _of_tasks(tasks)), "now", "limit"),
+        due=text(_due_unlocked(), "now", "limit"),
         queued_tasks=text(_queued_tasks(dialect), "groups", "limit"),
         queued_behind=text(_queued_behind(), "group", "queued_at_ms", "id", "limit"),
         queued_longer=text(
@@ -165,9 +170,9 @@ def build(dialect: Postgres) -> LockingStatements:
         records=text(_records(dialect), "ids"),
         clock=text(sa.select(_clock(sa.func.clock_timestamp()))),
         certain=text(_certain(dialect), *_CERTAIN_PARAMETERS),
-        promise_insert=insert(promises, *rows.PROMISE_INSERT, rows.REVISION),
-        promise_update=update(promises, (*rows.PROMISE_UPDATE, rows.REVISION)),
-        promise_revise=update(promises, (rows.REVISION,)),
+        promise_insert=insert(promises, *rows.PROMISE_INSERT, same=[rows.REVISION]),
+        promise_update=update(promises, rows.PROMISE_UPDATE, same=[rows.REVISION]),
+        promise_revise=update(promises, (), same=[rows.REVISION]),
         task_insert=insert(tasks, *rows.TASK_INSERT),
         task_update=update(tasks, rows.TASK_UPDATE),
         callback_save=upsert(
@@ -241,8 +246,13 @@ def _values(table: sa.Table, new: sa.FromClause) -> list[sa.ColumnElement[Any]]:
     ]
 
 
-def _new(columns: Sequence[str]) -> list[str]:
-    return [f"new_{name}" for name in columns]
+def _same(table: sa.Table, columns: Sequence[str]) -> dict[str, sa.ColumnElement[Any]]:
+    """Take what is the same in all rows from a parameter for one value."""
+    return {name: sa.bindparam(f"same_{name}", type_=table.c[name].type) for name in columns}
+
+
+def _names(same: Sequence[str], columns: Sequence[str]) -> list[str]:
+    return [*(f"same_{name}" for name in same), *(f"new_{name}" for name in columns)]
 
 
 # Locks
@@ -305,6 +315,30 @@ def _due(instant: sa.Column[Any], ids: sa.Select[Any]) -> sa.Select[Any]:
         .order_by(instant, ids.selected_columns[0])
         .limit(sa.bindparam("limit"))
         .with_for_update(of=promises, skip_locked=True)
+    )
+
+
+def _due_unlocked() -> sa.CompoundSelect[Any]:
+    database_now = _clock(sa.func.statement_timestamp())
+    given = sa.bindparam("now", type_=sa.BigInteger)
+    clock = sa.select(sa.func.coalesce(given, database_now).label("now_ms")).cte("clock")
+    now = sa.select(clock.c.now_ms).scalar_subquery()
+
+    def found(kind: str, table: sa.Table, instant: sa.Column[Any]) -> sa.Select[Any]:
+        each = (
+            sa.select(table.c.id)
+            .where(instant <= now)
+            .order_by(instant, table.c.id)
+            .limit(sa.bindparam("limit"))
+            .subquery(f"due_{table.name}")
+        )
+        return sa.select(sa.literal_column(kind).label("is_task"), each.c.id, now)
+
+    alone = sa.select(sa.literal_column("false"), sa.null(), clock.c.now_ms)
+    return sa.union_all(
+        found("false", promises, promises.c.armed_at_ms),
+        found("true", tasks, tasks.c.due_at_ms),
+        alone,
     )
 
 
@@ -480,7 +514,11 @@ def _certain(dialect: Postgres) -> sa.Select[Any]:
         .with_for_update()
         .subquery("own")
     )
-    known = dialect.rows("known", {"id": sa.Text(), "revision": sa.BigInteger()}, prefix="certain_")
+    columns: Mapping[str, sa.types.TypeEngine[Any]] = {
+        "id": sa.Text(),
+        "revision": sa.BigInteger(),
+    }
+    known = dialect.written_rows("known", columns, prefix="certain_")
     now = sa.func.coalesce(
         sa.bindparam("now", type_=sa.BigInteger), _clock(sa.func.clock_timestamp())
     )
@@ -511,7 +549,7 @@ def _certain(dialect: Postgres) -> sa.Select[Any]:
 
 
 def _with_children(dialect: Postgres) -> sa.Select[Any]:
-    new = dialect.unpacked("ids")
+    new = dialect.written_rows("ids", {"value": sa.Text()}, prefix="")
     one: sa.ColumnElement[int] = sa.literal_column("1")
     of_branch = sa.select(one).where(promises.c.branch == new.c.value).correlate(new)
     of_parent = sa.select(one).where(promises.c.parent == new.c.value).correlate(new)
