@@ -1,6 +1,6 @@
 """Messages to records and outcomes: the other direction of `requests`, as often run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -16,7 +16,7 @@ from holdfast.core.records import (
     TaskState,
     Value,
 )
-from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal, Request, Skipped
+from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal, Request
 from holdfast.v1 import common_pb2, schedules_pb2, workers_pb2
 
 _PROMISE_STATES: Final[dict[int, PromiseState]] = {
@@ -56,17 +56,9 @@ def _outcome_of(result: workers_pb2.OperationResult, request: Request, told: Tol
         return Refusal(status=status, code=result.code, message=result.message)
     preload = preload_of(result.preload) if result.HasField("preload") else None
     if result.HasField("action"):
-        action = _outcome_of(result.action, request, told)
-        assert not isinstance(action, Skipped), "the inside of a fence is never skipped alone"
+        action = _action_of(result.action, request, told)
         return Done(status=status, action=action, preload=preload)
-    promise: Promise | None = None
-    if result.HasField("as_asked_at_ms"):
-        promise = told.promise_at(request, result.as_asked_at_ms)
-        assert promise is not None, "left out is only what the answers before it and we can say"
-        told.tell(promise)
-    elif result.HasField("promise"):
-        promise = promise_of(result.promise)
-        told.tell(promise)
+    promise = _promise_in(result, request, told)
     return Done(
         status=status,
         promise=promise,
@@ -75,6 +67,30 @@ def _outcome_of(result: workers_pb2.OperationResult, request: Request, told: Tol
         preload=preload,
         schedule=schedule_of(result.schedule) if result.HasField("schedule") else None,
     )
+
+
+def _action_of(result: workers_pb2.OperationResult, request: Request, told: Told) -> Done | Refusal:
+    """Read what is inside a fence: a promise, or its refusal, and nothing else."""
+    status = result.status
+    assert status != _STATUS_SKIPPED, "the inside of a fence is never skipped alone"
+    if status > _STATUS_REDIRECT:
+        return Refusal(status=status, code=result.code, message=result.message)
+    promise = _promise_in(result, request, told)
+    return Done(status=status, promise=promise, created=result.created)
+
+
+def _promise_in(
+    result: workers_pb2.OperationResult, request: Request, told: Told
+) -> Promise | None:
+    if result.HasField("as_asked_at_ms"):
+        promise = told.promise_at(request, result.as_asked_at_ms)
+        assert promise is not None, "left out is only what the answers before it and we can say"
+    elif result.HasField("promise"):
+        promise = promise_of(result.promise)
+    else:
+        return None
+    told.tell(promise)
+    return promise
 
 
 def schedule_of(message: schedules_pb2.Schedule) -> Schedule:
@@ -98,13 +114,12 @@ def schedule_of(message: schedules_pb2.Schedule) -> Schedule:
 def promise_of(message: common_pb2.Promise) -> Promise:
     """Read a promise as a client knows it: `armed` stays the store's business."""
     settled_at_ms = message.settled_at_ms
-    tags = message.tags  # read key by key: a third faster than by its items
     return Promise(
         id=message.id,
         state=_PROMISE_STATES[message.state],
         param=value_of(message.param) if message.HasField("param") else EMPTY,
         value=value_of(message.value) if message.HasField("value") else EMPTY,
-        tags={name: tags[name] for name in tags},
+        tags=_dict_of(message.tags),
         timeout_at_ms=message.timeout_at_ms,
         created_at_ms=message.created_at_ms,
         settled_at_ms=(
@@ -118,8 +133,13 @@ def value_of(message: common_pb2.Value) -> Value:
     data = message.data
     return Value(
         data=data if data or message.HasField("data") else None,
-        headers=dict(message.headers.entries) if message.HasField("headers") else None,
+        headers=_dict_of(message.headers.entries) if message.HasField("headers") else None,
     )
+
+
+def _dict_of(entries: Mapping[str, str]) -> dict[str, str]:
+    # Key by key: twice as fast as `dict`, which asks a message's map for its keys first.
+    return {name: entries[name] for name in entries}
 
 
 def task_of(message: common_pb2.Task, promise: Promise | None) -> Task:
@@ -148,7 +168,7 @@ def _placeholders(number: int) -> frozenset[str]:
 def preload_of(message: common_pb2.Preload) -> Preload:
     """Read the children of a task's promise."""
     return Preload(
-        promises=tuple([promise_of(promise) for promise in message.promises]),
+        promises=tuple([promise_of(promise) for promise in message.promises or ()]),
         complete=message.complete,
     )
 

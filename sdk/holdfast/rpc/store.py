@@ -120,6 +120,8 @@ class RemoteStore:
         self._next: asyncio.Future[Line] | None = None
         """The way to the store after this one, sought while this one is being left."""
         self._last: Address | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """Known from `start` on: to ask for the running loop is a system call, for each chain."""
         self._runner: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._rests: set[asyncio.TimerHandle] = set()
@@ -148,7 +150,8 @@ class RemoteStore:
         self._member = member
         self._receiver = receiver
         self._credits = member.credits
-        self._runner = asyncio.create_task(self._run(), name="store-connection")
+        self._loop = asyncio.get_running_loop()
+        self._runner = self._loop.create_task(self._run(), name="store-connection")
 
     def submit(
         self, chain: Sequence[Request], *, credits: int = 0, timeout: float | None = None
@@ -159,7 +162,8 @@ class RemoteStore:
         sent again after a pause. When that is still so at the deadline, the future raises
         `ServerOverloaded` or `ServerUnavailable`.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        assert loop is not None, "started"
         future: asyncio.Future[Answer] = loop.create_future()
         if credits:
             self._credits += credits
@@ -420,23 +424,24 @@ class RemoteStore:
         if message.draining and not self._leaving and not self._closing:
             seeking = self._dialer.dial(after=self._last)
             self._leave(asyncio.create_task(seeking, name="store-dial"))
-        for result in message.results:
+        # Most fields are empty, and the iteration of an empty one costs an exception.
+        for result in message.results or ():
             self._take_result(result)
             yield
         receiver = self._receiver_now
-        for push in message.tasks:
+        for push in message.tasks or ():
             self._credits -= 1
             self._tell(receiver.on_task, push_of(push))
             yield
-        for promise in message.settled:
+        for promise in message.settled or ():
             self._tell(receiver.on_settled, promise_of(promise))
             yield
-        for offer in message.offers:
+        for offer in message.offers or ():
             self._credits -= 1
             assert isinstance(receiver, OfferReceiver), "only a member that asked is offered tasks"
             self._tell(receiver.on_offer, offer_of(offer))
             yield
-        for unblock in message.unblocks:
+        for unblock in message.unblocks or ():
             assert isinstance(receiver, UnblockReceiver), "only a member that asked is sent these"
             self._tell(receiver.on_unblock, unblock.address, promise_of(unblock.promise))
             yield

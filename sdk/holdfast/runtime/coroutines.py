@@ -84,7 +84,8 @@ class Body:
         """Run the body to its end and wait for what it began; raises what it raised."""
         frame = self._frame
         frame.body = self
-        self._task = asyncio.current_task()
+        # The loop is named: Python would find it by a system call, for each step.
+        self._task = asyncio.current_task(self._run.loop)
         try:
             value = await self._enter(frame.function.fn(Context(frame), *args, **kwargs))
         except PROGRAMMING_ERRORS:

@@ -1,6 +1,7 @@
 """Runs functions of every kind: workflows of both styles, and steps."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from holdfast.commands import (
@@ -80,12 +81,12 @@ class _Functions:
             frame.begun[child.id] = child
         return child
 
-    async def run(
+    def run(
         self, run: Execution, frame: Frame, child: DurableFuture[Any], command: LocalCall[Any, Any]
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Run a local child inside the caller's strand."""
         child.running = True
-        await _run_local(run, frame, child, command)
+        return _local(run, frame, child, command)
 
     def spawn(
         self, run: Execution, frame: Frame, child: DurableFuture[Any], command: LocalCall[Any, Any]
@@ -103,17 +104,23 @@ FUNCTIONS: Bodies = _Functions()
 async def _begun(
     run: Execution, frame: Frame, child: DurableFuture[Any], command: LocalCall[Any, Any]
 ) -> None:
-    await _run_local(run, frame, child, command)
+    await _local(run, frame, child, command)
     run.writer.flush_soon()
 
 
-async def _run_local(
+def _local(
+    run: Execution, frame: Frame, child: DurableFuture[Any], command: LocalCall[Any, Any]
+) -> Coroutine[Any, Any, None]:
+    """Choose how a local child is run. No coroutine itself: each one around a step costs."""
+    kind = command.function.kind
+    if kind.is_workflow:
+        return _run_workflow(run, frame, child, command)
+    return run_step(run, frame, child, command, enter_of(kind))
+
+
+async def _run_workflow(
     run: Execution, frame: Frame, child: DurableFuture[Any], command: LocalCall[Any, Any]
 ) -> None:
-    kind = command.function.kind
-    if not kind.is_workflow:
-        await run_step(run, frame, child, command, enter_of(kind))
-        return
     if not child.known:
         ticket = run.queue_create(child)
         if not child.fresh:
