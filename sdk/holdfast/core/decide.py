@@ -52,14 +52,24 @@ class Keys:
     pids: set[str] = field(default_factory=set)
     schedules: set[str] = field(default_factory=set)
 
-    def add(self, request: Request) -> None:
+    def add(self, request: Request) -> None:  # noqa: C901 - one arm per kind of request
         """Include everything that a request may touch."""
-        match request:
+        match request:  # what is asked for most comes first: each arm that does not match costs
             case TaskFence():
                 self.ids.add(request.id)
                 self.ids.add(request.action.id)
+                if isinstance(request.action, (PromiseRecord, PromiseCreate)):
+                    self.created.add(request.action.id)
+            case TaskFulfill():
+                self.ids.add(request.id)
+            case PromiseCreate():
+                self.ids.add(request.id)
+                self.created.add(request.id)
+            case PromiseRegisterListener():
+                self.ids.add(request.awaited)
             case TaskCreate():
                 self.ids.add(request.action.id)
+                self.created.add(request.action.id)
             case TaskSuspend():
                 self.ids.add(request.id)
                 self.ids.update(action.awaited for action in request.actions)
@@ -70,20 +80,10 @@ class Keys:
             case PromiseRegisterCallback():
                 self.ids.add(request.awaited)
                 self.ids.add(request.awaiter)
-            case PromiseRegisterListener():
-                self.ids.add(request.awaited)
             case ScheduleRequest():
                 self.schedules.add(request.id)
             case _:
                 self.ids.add(request.id)
-        self._add_created(request)
-
-    def _add_created(self, request: Request) -> None:
-        match request:
-            case TaskFence(action=PromiseCreate() | PromiseRecord()) | TaskCreate():
-                self.created.add(request.action.id)
-            case PromiseCreate():
-                self.created.add(request.id)
 
 
 def decide(  # noqa: C901, PLR0911, PLR0912 - one arm per operation
@@ -155,15 +155,18 @@ def ends_chain(request: Request, outcome: Outcome) -> bool:
     """Whether what follows an operation in its chain is skipped, be it well formed or not."""
     if not isinstance(outcome, Done):
         return True
-    return isinstance(outcome.action, Refusal) or _is_settled_otherwise(request, outcome)
+    inner = outcome.action  # of a fence
+    if inner is None:
+        return False
+    return not isinstance(inner, Done) or _is_settled_otherwise(request, inner)
 
 
-def _is_settled_otherwise(request: Request, outcome: Done) -> bool:
+def _is_settled_otherwise(request: Request, inner: Done) -> bool:
     """Whether a required settlement found the promise settled in another way."""
     if not isinstance(request, TaskFence) or not request.required:
         return False
-    asked, inner = request.action, outcome.action
-    if not isinstance(asked, PromiseSettle | PromiseRecord) or not isinstance(inner, Done):
+    asked = request.action
+    if not isinstance(asked, (PromiseRecord, PromiseSettle)):
         return False
     found = inner.promise
     return found is not None and (found.state, found.value) != (asked.state, asked.value)

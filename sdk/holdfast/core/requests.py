@@ -261,6 +261,11 @@ class Done(Struct, frozen=True, kw_only=True, gc=False):
 class Skipped(Struct, frozen=True, kw_only=True, gc=False):
     """An operation behind a refused one in its chain (§13)."""
 
+    @property
+    def status(self) -> int:
+        """Answer 0: it was not carried out, so it has none."""
+        return 0
+
 
 Outcome = Done | Refusal | Skipped
 

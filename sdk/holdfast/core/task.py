@@ -79,7 +79,7 @@ def _refusal_of_lease(seen: _Seen, version: int) -> Refusal | None:
 def get(ws: WorkingSet, request: TaskGet, *, now_ms: int) -> Done | Refusal:
     """Read a task."""
     seen = _see(ws, request.id, now_ms)
-    return seen if isinstance(seen, Refusal) else Done(task=seen.view)
+    return Done(task=seen.view) if isinstance(seen, _Seen) else seen
 
 
 def _lease(ws: WorkingSet, task: Task, request: TaskCreate | TaskAcquire, *, now_ms: int) -> Task:
@@ -170,7 +170,7 @@ def _held(
 def acquire(ws: WorkingSet, request: TaskAcquire, *, now_ms: int) -> Done | Refusal:
     """Lease a pending task at exactly the version that the caller was told."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     if seen.view.state is not TaskState.PENDING:
         return Refusal(
@@ -192,7 +192,7 @@ def release(
 ) -> Done | Refusal:
     """Give a lease back; as an unknown function often enough, halt instead (§13)."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     refusal = _refusal_of_lease(seen, request.version)
     if refusal is not None:
@@ -254,7 +254,7 @@ def halted(task: Task, *, reason: str | None) -> Task:
 def fulfill(ws: WorkingSet, request: TaskFulfill, *, now_ms: int) -> Done | Refusal:
     """Settle the task's own promise, only while the lease holds."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     refusal = _refusal_of_lease(seen, request.version)
     if refusal is not None:
@@ -275,7 +275,7 @@ def suspend(
 ) -> Done | Refusal:
     """Park a task until the awaited promises settle, or redirect when they have (§3.6, §13)."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     refusal = _refusal_of_lease(seen, request.version)
     if refusal is not None:
@@ -329,20 +329,20 @@ def _condition_holds(
 def fence(ws: WorkingSet, request: TaskFence, *, now_ms: int, profile: Profile) -> Done | Refusal:
     """Create or settle another promise, or both, only while the lease holds."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     refusal = _refusal_of_lease(seen, request.version)
     if refusal is not None:
         return refusal
     inner: Done | Refusal
     match request.action:
+        case PromiseRecord() as record_:
+            flaw = flaw_of_create(record_.create, profile) or flaw_of_state(record_.state)
+            inner = flaw or promises.record(ws, record_, now_ms=now_ms)
         case PromiseCreate() as create_:
             inner = flaw_of_create(create_, profile) or promises.create(ws, create_, now_ms=now_ms)
         case PromiseSettle() as settle_:
             inner = flaw_of_state(settle_.state) or promises.settle(ws, settle_, now_ms=now_ms)
-        case PromiseRecord() as record_:
-            flaw = flaw_of_create(record_.create, profile) or flaw_of_state(record_.state)
-            inner = flaw or promises.record(ws, record_, now_ms=now_ms)
     return Done(action=inner, preload_of=None if request.skip_preload else request.id)
 
 
@@ -387,7 +387,7 @@ def _extend(ws: WorkingSet, task: Task, request: TaskHeartbeat, now_ms: int) -> 
 def halt(ws: WorkingSet, request: TaskHalt, *, now_ms: int) -> Done | Refusal:
     """Stop a task until it is continued; with a version, only while that lease holds."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     if seen.view.state is TaskState.FULFILLED:
         return Refusal(
@@ -405,7 +405,7 @@ def halt(ws: WorkingSet, request: TaskHalt, *, now_ms: int) -> Done | Refusal:
 def continue_(ws: WorkingSet, request: TaskContinue, *, now_ms: int) -> Done | Refusal:
     """Make a halted task pending and due now."""
     seen = _see(ws, request.id, now_ms)
-    if isinstance(seen, Refusal):
+    if not isinstance(seen, _Seen):
         return seen
     if seen.view.state is not TaskState.HALTED:
         return Refusal(

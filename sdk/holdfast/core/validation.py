@@ -78,31 +78,9 @@ def flaw_of_state(state: PromiseState) -> Refusal | None:
 
 
 def _check(request: Request, profile: Profile) -> None:  # noqa: C901, PLR0912 - one arm each
-    match request:
-        case PromiseGet() | TaskGet() | TaskContinue():
-            _check_text(request.id, "id")
-        case PromiseCreate():
-            _check_create_shape(request, profile)
-            _check_create_rules(request, profile)
-        case PromiseSettle():
-            _check_settle_shape(request, profile)
-            _check_state(request.state)
-        case PromiseRegisterCallback():
-            _check_callback(request, profile)
-        case PromiseRegisterListener():
-            _check_text(request.awaited, "awaited")
-            _check_address(request.address, "address")
-        case TaskCreate():
-            _check_task_create(request, profile)
-        case TaskAcquire():
-            _check_text(request.id, "id")
-            _check_integer(request.version, "version")
-            _check_text(request.pid, "pid")
-            _check_integer(request.ttl_ms, "ttl_ms", least=1)
-        case TaskRelease():
-            _check_lease(request.id, request.version)
-            if request.not_before_ms is not None:
-                _check_integer(request.not_before_ms, "not_before_ms")
+    match request:  # what is asked for most comes first: each arm that does not match costs
+        case TaskFence():
+            _check_fence(request, profile)
         case TaskFulfill():
             _check_lease(request.id, request.version)
             _check_settle_shape(request.action, profile, prefix="action.")
@@ -111,10 +89,32 @@ def _check(request: Request, profile: Profile) -> None:  # noqa: C901, PLR0912 -
             _check_state(request.action.state, "action.state")
         case TaskSuspend():
             _check_suspend(request, profile)
-        case TaskFence():
-            _check_fence(request, profile)
+        case PromiseCreate():
+            _check_create_shape(request, profile)
+            _check_create_rules(request, profile)
+        case PromiseRegisterListener():
+            _check_text(request.awaited, "awaited")
+            _check_address(request.address, "address")
+        case TaskAcquire():
+            _check_text(request.id, "id")
+            _check_integer(request.version, "version")
+            _check_text(request.pid, "pid")
+            _check_integer(request.ttl_ms, "ttl_ms", least=1)
+        case TaskCreate():
+            _check_task_create(request, profile)
         case TaskHeartbeat():
             _check_heartbeat(request, profile)
+        case PromiseGet() | TaskGet() | TaskContinue():
+            _check_text(request.id, "id")
+        case PromiseSettle():
+            _check_settle_shape(request, profile)
+            _check_state(request.state)
+        case PromiseRegisterCallback():
+            _check_callback(request, profile)
+        case TaskRelease():
+            _check_lease(request.id, request.version)
+            if request.not_before_ms is not None:
+                _check_integer(request.not_before_ms, "not_before_ms")
         case TaskHalt():
             _check_text(request.id, "id")
             if request.version is not None:
@@ -301,13 +301,13 @@ def _check_suspend(request: TaskSuspend, profile: Profile) -> None:
 def _check_fence(request: TaskFence, profile: Profile) -> None:
     _check_lease(request.id, request.version)
     match request.action:
+        case PromiseRecord():
+            _check_create_shape(request.action.create, profile, prefix="action.")
+            _check_value(request.action.value, "action.value", profile)
         case PromiseCreate():
             _check_create_shape(request.action, profile, prefix="action.")
         case PromiseSettle():
             _check_settle_shape(request.action, profile, prefix="action.")
-        case PromiseRecord():
-            _check_create_shape(request.action.create, profile, prefix="action.")
-            _check_value(request.action.value, "action.value", profile)
     if request.action.id == request.id:
         raise _Flawed("fences_itself", "action.id must differ from id: use fulfill")
 

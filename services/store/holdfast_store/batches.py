@@ -6,7 +6,9 @@ answers around it.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from holdfast.core import schedule as schedules
@@ -43,10 +45,11 @@ from holdfast_store.suspects import NO_ROWS, DueRows, Suspects
 
 Answer = Callable[[Sequence[Outcome]], None]
 
+_WITH_PID: Final = frozenset({TaskCreate, TaskAcquire, TaskHeartbeat})
 
-@dataclass(slots=True)
-class Entry:
-    """A chain that waits for its transaction."""
+
+class Entry(Struct):
+    """A chain that waits for its transaction; a struct, as one is made for every chain."""
 
     chain: Sequence[Request]
     answer: Answer
@@ -432,12 +435,12 @@ def with_preloads(outcomes: list[Outcome], preloads: Mapping[str, Preload]) -> l
 
 def at_seat(request: Request, seat: Seat) -> Request:
     """Record who takes or extends a lease, and where, if the process asks for itself."""
-    if (
-        isinstance(request, (TaskCreate, TaskAcquire, TaskHeartbeat))
-        and request.pid == seat.member.pid
-    ):
-        return replace(request, instance=seat.member.instance, seat=seat.id)
-    return request
+    if type(request) not in _WITH_PID:  # one look-up, where nearly none is of these
+        return request
+    assert isinstance(request, (TaskCreate, TaskAcquire, TaskHeartbeat))
+    if request.pid != seat.member.pid:
+        return request
+    return replace(request, instance=seat.member.instance, seat=seat.id)
 
 
 def unavailable(error: StorageError) -> Refusal:

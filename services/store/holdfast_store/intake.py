@@ -36,6 +36,10 @@ class _Line:
         return not self.operations or self.size + size <= bytes_max
 
 
+_NOTHING: Final = _Line()
+"""The line of whoever has none; nothing is ever put into it."""
+
+
 class Intake:
     """The lines of all senders.
 
@@ -46,6 +50,8 @@ class Intake:
     def __init__(self, *, operations_max: int, bytes_max: int) -> None:
         self._operations_max = operations_max
         self._bytes_max = bytes_max
+        self._operations_max_of_one = _half(operations_max)
+        self._bytes_max_of_one = _half(bytes_max)
         self._all = _Line()
         self._lines: dict[Hashable, _Line] = {}
         self._circle: deque[Hashable] = deque()
@@ -60,12 +66,12 @@ class Intake:
 
     def refusal(self, sender: Hashable, *, operations: int, size: int) -> Refusal | None:
         """Say why there is no room for a chain, if there is none."""
-        line = self._lines.get(sender)
-        if sender != ANYBODY and not (line or _Line()).has_room(
+        line = self._lines.get(sender, _NOTHING)
+        if sender is not ANYBODY and not line.has_room(
             operations,
             size,
-            operations_max=_half(self._operations_max),
-            bytes_max=_half(self._bytes_max),
+            operations_max=self._operations_max_of_one,
+            bytes_max=self._bytes_max_of_one,
         ):
             return _full("the stream's share of the store's queue is full")
         if not self._all.has_room(
@@ -94,7 +100,6 @@ class Intake:
             line = lines[sender]
             entry = line.entries.popleft()
             line.add(entry, -1)
-            self._all.add(entry, -1)
             if line.entries:
                 circle.append(sender)
             else:
@@ -102,6 +107,8 @@ class Intake:
             operations += len(entry.chain)
             size += entry.size
             taken.append(entry)
+        self._all.operations -= operations
+        self._all.size -= size
         return taken
 
     def empty(self) -> list[Entry]:

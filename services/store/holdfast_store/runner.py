@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeVar
 
 from holdfast.core.decide import ends_chain
 from holdfast.core.membership import TaskPush
-from holdfast.core.requests import SKIPPED, Outcome, Refusal, Skipped
+from holdfast.core.requests import SKIPPED, Outcome, Refusal
 from holdfast_chassis.logs import get_logger
 from holdfast_chassis.seldom import Seldom
 from holdfast_store.batches import (
@@ -249,8 +249,7 @@ class Runner:
             refused = any(map(ends_chain, entry.chain, outcomes))
             everything = [*outcomes, *([SKIPPED] * len(entry.tail) if refused else entry.tail)]
         for request, outcome in zip(entry.chain, outcomes, strict=False):
-            status = 0 if isinstance(outcome, Skipped) else outcome.status
-            self._observer.operation_answered(kind=type(request).__name__, status=status)
+            self._observer.operation_answered(kind=type(request).__name__, status=outcome.status)
         call(entry.answer, everything)
 
 

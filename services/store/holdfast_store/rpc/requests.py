@@ -4,11 +4,11 @@ Runs once for every operation, so each kind has a function of its own that reads
 Only what the records cannot express is refused here; the rules are checked behind it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from holdfast.core.membership import DeliveryMode, Member
-from holdfast.core.records import EMPTY, PromiseState, ReleaseReason, Value, WaitMode
+from holdfast.core.records import PromiseState, ReleaseReason, Value, WaitMode
 from holdfast.core.requests import (
     PromiseCreate,
     PromiseGet,
@@ -80,12 +80,12 @@ class Malformed(Exception):
 
 
 def chain_of(
-    operations: Iterable[workers_pb2.Operation],
+    operations: Sequence[workers_pb2.Operation],
 ) -> tuple[list[Request], Refusal | None]:
     """Read a chain up to its end, or up to the first operation that is malformed."""
     chain: list[Request] = []
     try:
-        for operation in operations:
+        for operation in operations[:]:  # a list, which ends without an exception
             kind = operation.WhichOneof("kind")
             if kind is None:
                 return chain, _UNKNOWN_OPERATION
@@ -120,7 +120,7 @@ def member_of(hello: workers_pb2.Hello) -> Member:
 
 
 def value_of(message: common_pb2.Value) -> Value:
-    """Read a payload; absent stays different from empty."""
+    """Read a payload; absent stays different from empty, and none at all reads as `EMPTY`."""
     data = message.data
     return Value(
         data=data if data or message.HasField("data") else None,
@@ -134,7 +134,7 @@ def promise_create_of(message: promises_pb2.PromisesCreateRequest) -> PromiseCre
     return PromiseCreate(
         id=message.id,
         timeout_at_ms=message.timeout_at_ms,
-        param=value_of(message.param) if message.HasField("param") else EMPTY,
+        param=value_of(message.param),
         tags={name: tags[name] for name in tags},
     )
 
@@ -144,7 +144,7 @@ def promise_settle_of(message: promises_pb2.PromisesSettleRequest) -> PromiseSet
     return PromiseSettle(
         id=message.id,
         state=_PROMISE_STATES.get(message.state, PromiseState.PENDING),
-        value=value_of(message.value) if message.HasField("value") else EMPTY,
+        value=value_of(message.value),
     )
 
 
@@ -153,7 +153,7 @@ def promise_record_of(message: tasks_pb2.PromiseRecord) -> PromiseRecord:
     return PromiseRecord(
         create=promise_create_of(message.create),
         state=_PROMISE_STATES.get(message.state, PromiseState.PENDING),
-        value=value_of(message.value) if message.HasField("value") else EMPTY,
+        value=value_of(message.value),
     )
 
 
@@ -288,13 +288,12 @@ def schedule_get_of(message: schedules_pb2.SchedulesGetRequest) -> ScheduleGet:
 
 def schedule_create_of(message: schedules_pb2.SchedulesCreateRequest) -> ScheduleCreate:
     """Read a schedule.create."""
-    has_param = message.HasField("promise_param")
     return ScheduleCreate(
         id=message.id,
         cron=message.cron,
         promise_id=message.promise_id,
         promise_timeout_ms=message.promise_timeout_ms,
-        promise_param=value_of(message.promise_param) if has_param else EMPTY,
+        promise_param=value_of(message.promise_param),
         promise_tags=dict(message.promise_tags),
         paused=message.paused,
         time_zone=message.time_zone,

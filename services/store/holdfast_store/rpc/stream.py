@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from time import monotonic, perf_counter
 from typing import Any, Final
 
+from msgspec import Struct, field
+
 from holdfast.core.membership import TaskOffer, TaskPush
 from holdfast.core.records import Promise
 from holdfast.core.requests import SKIPPED, Done, Outcome, Refusal, Request, Skipped
@@ -249,31 +251,22 @@ class MemberStream:
         return b"".join(joined)
 
 
-class _Answer:
+class _Answer(Struct):
     """Carries one chain's results to its stream; a slim stand-in for a closure."""
 
-    __slots__ = ("_correlation_id", "_requests", "_started", "_stream", "_tail")
-
-    def __init__(
-        self,
-        stream: MemberStream,
-        correlation_id: int,
-        requests: list[Request],
-        tail: Sequence[Outcome],
-    ) -> None:
-        self._stream = stream
-        self._correlation_id = correlation_id
-        self._requests = requests
-        self._tail = tail
-        self._started = perf_counter()
+    stream: MemberStream
+    correlation_id: int
+    requests: list[Request]
+    tail: Sequence[Outcome]
+    started: float = field(default_factory=perf_counter)
 
     def __call__(self, outcomes: Sequence[Outcome]) -> None:
         everything = outcomes
-        if self._tail:
+        if self.tail:
             refused = any(_ends_chain(outcome) for outcome in outcomes)
-            everything = [*outcomes, *([SKIPPED] * len(self._tail) if refused else self._tail)]
-        self._stream.answered(
-            self._correlation_id, self._requests, everything, perf_counter() - self._started
+            everything = [*outcomes, *([SKIPPED] * len(self.tail) if refused else self.tail)]
+        self.stream.answered(
+            self.correlation_id, self.requests, everything, perf_counter() - self.started
         )
 
 
