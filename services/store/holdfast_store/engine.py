@@ -20,8 +20,9 @@ from holdfast.core.schedule import Due
 from holdfast.core.validation import validate
 from holdfast_chassis.logs import get_logger
 from holdfast_store.background import RETRY_PAUSE_S, Background
-from holdfast_store.batches import Answer, Back, Batch, Committed, Decider, Entry, Gone, at_seat
+from holdfast_store.batches import Answer, Back, Batch, Committed, Entry, Gone, at_seat
 from holdfast_store.clock import Clock
+from holdfast_store.deciding import Decider
 from holdfast_store.deliveries import Deliveries
 from holdfast_store.firing import Firing, FiringRefused
 from holdfast_store.intake import ANYBODY, Intake

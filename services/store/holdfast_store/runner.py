@@ -21,13 +21,13 @@ from holdfast_store.batches import (
     Batch,
     Committed,
     Decided,
-    Decider,
     Entry,
     preload_ids,
     projected,
     unavailable,
     with_preloads,
 )
+from holdfast_store.deciding import Decider
 from holdfast_store.observer import Observer
 from holdfast_store.storage import (
     BatchRejected,
