@@ -16,6 +16,7 @@ import httpx
 
 from holdfast_cli.dev import EXAMPLE_ORDER
 from tests.integration.cli.stand_ins import Reader
+from tests.integration.signals import hearing
 
 DONE = {
     "status": "done",
@@ -66,7 +67,7 @@ class Dev:
 async def dev(data: Path, *flags: str, **settings: str) -> AsyncIterator[Dev]:
     """Run `holdfast dev` on free ports until it is ready; kill it on the way out if need be."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "holdfast_cli", "dev", "--data", str(data)),
+        *hearing(sys.executable, "-m", "holdfast_cli", "dev", "--data", str(data)),
         *("--port-base", "0", *flags),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

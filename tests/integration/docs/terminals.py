@@ -5,20 +5,14 @@ import pty
 import re
 import signal
 import subprocess
-import sys
 import threading
 from pathlib import Path
+
+from tests.integration.signals import hearing
 
 SECONDS_TO_STOP = 30
 _END = "-- that was it --"
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
-# A shell without job control lets what it starts in the background ignore Ctrl-C, and so does
-# everything that this starts in turn: a suite that runs so would press it in vain.
-_INTERRUPTIBLE = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
 
 
 class Shell:
@@ -62,7 +56,7 @@ class Terminal:
         self.printed = printed  # the command as the page has it
         ours, theirs = pty.openpty()
         self._process = subprocess.Popen(
-            [sys.executable, "-IS", "-c", _INTERRUPTIBLE, "bash", "--norc", "-c", command],
+            hearing("bash", "--norc", "-c", command),
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
