@@ -104,6 +104,29 @@ def test_the_task_that_was_handed_out_longest_ago_is_forgotten_where_room_ends()
     assert children.preload("b", bytes_max=BYTES_MAX) is None
 
 
+def test_tasks_without_children_take_room_too() -> None:
+    children = KnownChildren(bytes_max=2 * OVERHEAD_BYTES)
+
+    for task_id in ("a", "b", "c"):
+        children.begin(task_id)
+
+    known = [children.preload(each, bytes_max=BYTES_MAX) is not None for each in ("a", "b", "c")]
+    assert known == [False, True, True]
+
+
+@pytest.mark.parametrize("oldest", ["a", "b"])
+def test_a_child_of_two_tasks_finds_room_with_one_of_them(oldest: str) -> None:
+    children = KnownChildren(bytes_max=4 * OVERHEAD_BYTES)
+    for task_id in sorted(("a", "b"), key=lambda each: each != oldest):
+        children.begin(task_id)
+    large = Value(data=b"x" * OVERHEAD_BYTES)
+
+    children.note([replace(made("c", branch="a", parent="b"), value=large)])
+
+    known = [children.preload(each, bytes_max=BYTES_MAX) is not None for each in ("a", "b")]
+    assert known.count(True) <= 1
+
+
 @pytest.mark.parametrize("where", ["at once", "one by one", "by growing"])
 def test_a_task_with_very_much_below_it_is_not_kept(where: str) -> None:
     children = KnownChildren()

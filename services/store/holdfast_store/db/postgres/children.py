@@ -65,6 +65,7 @@ class KnownChildren:
         self.forget(task_id)
         self._families[task_id] = _Family()
         self._bytes += OVERHEAD_BYTES
+        self._make_room()
         self.note(children)
 
     def note(self, promises: Iterable[Promise]) -> None:
@@ -84,10 +85,15 @@ class KnownChildren:
         return {task for task in tasks if task in self._families and task != promise.id}
 
     def _put(self, task_id: str, child: Promise) -> None:
-        family = self._families[task_id]
+        family = self._families.get(task_id)
+        if family is None:  # another task of the same child has taken its room a moment ago
+            return
         self._bytes += family.put(child)
         if family.size > FAMILY_BYTES_MAX:
             self.forget(task_id)
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self._bytes > self._bytes_max:
             self.forget(next(iter(self._families)))
 
