@@ -36,6 +36,7 @@ from holdfast_store.storage import (
     BatchRejected,
     CommitOutcomeUnknown,
     InsertConflict,
+    NotCertain,
     Plan,
     TransactionAborted,
 )
@@ -375,6 +376,41 @@ async def test_children_that_were_made_at_another_store_are_in_the_preload(
     assert [promise.id for promise in store.preloads["w"].promises] == ["w.1"]
 
 
+async def test_children_that_were_made_while_another_store_was_there_are_in_the_preload(
+    store: Store, other: Store
+) -> None:
+    """Nothing was done here meanwhile; what a holder does there renews no revision of its own."""
+    await store.run(start("w"))
+    await other.storage.exchange("{}")
+    await store.storage.exchange("{}")
+    await other.run(step("w", "w.1"))
+    await other.storage.depart()
+    await store.storage.exchange("{}")
+    assert store.storage.is_alone
+
+    await store.run(TaskRelease(id="w", version=1))
+    await store.run(take("w", version=1))
+
+    assert [promise.id for promise in store.preloads["w"].promises] == ["w.1"]
+
+
+async def test_a_child_that_retention_has_deleted_is_in_no_preload(store: Store) -> None:
+    storage = store.storage
+    await store.run(start("w"), create("z"))
+    of_another_tree = {PARENT: "w", BRANCH: "w", ORIGIN: "z"}
+    await store.run(create("x", tags=of_another_tree), settle("x"))
+    await store.run(settle("z"))
+    while not await storage.file_origins(limit=100):
+        pass
+    pruned = await storage.prune(["z"], before_ms=storage.clock() + 1_000, behind="", limit=100)
+    assert pruned.promises == 2
+
+    await store.run(TaskRelease(id="w", version=1))
+    await store.run(take("w", version=1))
+
+    assert store.preloads["w"] == Preload(promises=(), complete=True)
+
+
 async def test_a_preload_that_cannot_be_read_any_more_is_left_to_its_reader(
     wired: Wired, other: Store
 ) -> None:
@@ -443,6 +479,47 @@ async def test_what_became_of_it_elsewhere_before_it_was_swept_is_noticed(
     found = query(postgres_url, "SELECT state FROM promises WHERE id = 's'")
     assert found == [("rejected_timedout",)]
     assert query(postgres_url, "SELECT state FROM tasks") == [(TaskState.HALTED.value,)]
+
+
+async def test_a_sweep_on_a_connection_that_broke_meanwhile_looks_on_another(
+    wired: Wired, postgres_url: str
+) -> None:
+    store = await warm(around(wired.storage))
+    deadline_ms = wired.storage.clock() + 50
+    await store.run(create("s", timeout_at_ms=deadline_ms, tags={"resonate:timer": "true"}))
+    query(postgres_url, SLEEP_UNTIL.format(deadline_ms))
+    wired.cutter.cut_next(b"due_promises", Cut.BEFORE_SERVER)
+
+    await store.sweep()
+
+    assert wired.cutter.cuts == 1
+    assert query(wired.url, "SELECT state FROM promises WHERE id = 's'") == [("resolved",)]
+
+
+async def test_a_deadline_that_passes_while_a_lock_is_waited_for_is_noticed(
+    postgres_url: str,
+) -> None:
+    storage = PostgresStorage(postgres_url)
+    await storage.open()
+    store = await warm(around(storage))
+    deadline_ms = storage.clock() + 300
+    await store.run(create("a", timeout_at_ms=deadline_ms), create("b"))
+    with psycopg.connect(postgres_url) as holder:
+        holder.execute("SELECT 1 FROM promises WHERE id = 'b' FOR UPDATE")
+        running = asyncio.create_task(store.run(settle("a"), settle("b")))
+        await asyncio.to_thread(until, lambda: query(postgres_url, WAITING_TO_WRITE), "it waits")
+        await asyncio.to_thread(query, postgres_url, SLEEP_UNTIL.format(deadline_ms))
+
+    with pytest.raises(NotCertain):
+        await running
+    [of_a, of_b] = await store.run(settle("a"), settle("b"))
+
+    assert of_a.promise.state is PromiseState.REJECTED_TIMEDOUT
+    assert of_b.promise.state is PromiseState.RESOLVED
+    await storage.close()
+
+
+WAITING_TO_WRITE = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
 
 
 async def test_a_deadline_that_had_passed_at_the_decision_was_part_of_it(

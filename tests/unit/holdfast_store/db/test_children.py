@@ -145,6 +145,18 @@ def test_a_task_with_very_much_below_it_is_not_kept(where: str) -> None:
     assert children.preload("w", bytes_max=BYTES_MAX) is None, "not from the middle on"
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_nothing_is_left_of_children_that_found_no_room(*, at_once: bool) -> None:
+    children = KnownChildren()
+    many = [made(f"w.{n}", branch="w") for n in range(FAMILY_BYTES_MAX // OVERHEAD_BYTES + 10)]
+
+    children.begin("w", many if at_once else ())
+    children.note(many)
+
+    assert "w" not in children
+    assert children._homes == {}
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> list[list[Promise]]:
     """Draw batches of promises below `w`, parents before children, in branches of either kind."""

@@ -78,6 +78,9 @@ class KnownChildren:
         for promise in found:
             for task_id in self._tasks_of(promise):
                 self._put(task_id, promise)
+        for promise in found:  # a task that found no room has no children any more
+            if self._homes.get(promise.id, promise.id) not in self._families:
+                self._homes.pop(promise.id, None)
 
     def _tasks_of(self, promise: Promise) -> set[str]:
         parent = promise.tags.get(PARENT, "")

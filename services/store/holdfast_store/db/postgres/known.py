@@ -221,7 +221,7 @@ class KnownPromises:
         """
         for task_id, preload in preloads.items():
             known = self._known.get(task_id)
-            if known is None or not preload.complete or task_id in self.children:
+            if known is None or not preload.complete:
                 continue
             if known.promise.tags.get(BRANCH) == task_id:
                 self.children.begin(task_id, preload.promises)

@@ -3,7 +3,7 @@
 Each is either read under locks, or decided by what is known and written only if that holds.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import getrandbits
 from typing import Final
 
@@ -125,17 +125,23 @@ class PostgresLane:
         if writer.is_in_transaction or not self._known.may_answer(plan):
             return None
         picked = await self._find_due(plan, at_ms) if plan.due_max else Picked()
+        if picked is None:
+            return None
         now_ms = self._clock() if at_ms is None else at_ms
         self._recalled = self._known.recall(plan, due=picked.ids(), now_ms=now_ms, at_ms=at_ms)
         if self._recalled is None:
             return None
         return loaded(self._recalled.known, picked, now_ms=now_ms)
 
-    async def _find_due(self, plan: Plan, at_ms: int | None) -> Picked:
+    async def _find_due(self, plan: Plan, at_ms: int | None) -> Picked | None:
+        """Find what is due; what keeps it from that the look under locks meets as well."""
         asked_ns = self._clock.asks()
-        async with self._writer.undone_on_failure():
-            session = await self._writer.current()
-            picked, database_ms = await session.due(plan, at_ms=at_ms)
+        try:
+            async with self._writer.undone_on_failure():
+                session = await self._writer.current()
+                picked, database_ms = await session.due(plan, at_ms=at_ms)
+        except StorageError:
+            return None
         if at_ms is None:
             self._clock.hear(database_ms, asked_ns=asked_ns)
         return picked
@@ -145,14 +151,24 @@ class PostgresLane:
     ) -> dict[str, Preload]:
         """Save, read preloads, commit."""
         try:
-            preloads = await self._commit(changes, preload_of, preload_bytes_max)
+            return await self._commit(changes, preload_of, preload_bytes_max)
         except BaseException:
             # It may have been written for all that, and nobody will tell of the children in it.
             self._known.children.clear()
             raise
+
+    def meet_another(self) -> None:
+        """Learn that another store is there, which may make children that nobody tells of here."""
+        self._is_alone = False
+        self._known.children.clear()
+
+    def forget_children(self) -> None:
+        """Learn that children may have been deleted."""
+        self._known.children.clear()
+
+    def _learn_children(self, preloads: Mapping[str, Preload]) -> None:
         if self._is_alone:
             self._known.learn_children(preloads)
-        return preloads
 
     async def _commit(
         self, changes: Changes, preload_of: Sequence[str], preload_bytes_max: int
@@ -165,6 +181,7 @@ class PostgresLane:
         if recalled is None:
             preloads = await self._commit_locked(saving, preload_of, preload_bytes_max, born=born)
             self._remember(changes, revision)
+            self._learn_children(preloads)
             return preloads
         try:
             await self._commit_if_certain(saving, recalled, changes, born)
@@ -173,9 +190,10 @@ class PostgresLane:
             raise
         self._known.held()
         self._remember(changes, revision)
+        preloads = dict.fromkeys(born, NO_CHILDREN)
+        self._learn_children(preloads)
         others = [task_id for task_id in preload_of if task_id not in born]
-        preloads = await self._preload_late(others, preload_bytes_max)
-        return preloads | dict.fromkeys(born, NO_CHILDREN)
+        return preloads | await self._preload_late(others, preload_bytes_max)
 
     def _remember(self, changes: Changes, revision: int) -> None:
         if self._writer.goes_by_revisions:
@@ -232,9 +250,11 @@ class PostgresLane:
         try:
             async with self._writer.undone_on_failure():
                 session = await self._writer.current()
-                return preloads | await session.preload(others, bytes_max=bytes_max)
+                read = await session.preload(others, bytes_max=bytes_max)
         except StorageError:
             return preloads | dict.fromkeys(others, NOTHING_PRELOADED)
+        self._learn_children(read)
+        return preloads | read
 
     async def _make_certain(self, certainty: Certainty) -> None:
         """Do it for what only reads: nothing is written, and no disk needs to hear of the locks."""

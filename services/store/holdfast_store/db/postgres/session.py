@@ -46,7 +46,7 @@ class Certainty:
     def parameters(self, writer: str) -> list[object]:
         """Answer what the statement wants to know."""
         known, revisions = array_text([*self.revisions]), array_text([*self.revisions.values()])
-        of_known = [known, revisions, self.at_ms, self.now_ms, len(self.revisions)]
+        of_known = [len(self.revisions), self.now_ms, self.at_ms, known, revisions]
         decided_ms = self.now_ms if self.at_ms is None else None
         return [writer, self.last_batch, *of_known, array_text([*self.born]), decided_ms]
 

@@ -62,11 +62,11 @@ class LockingStatements:
     """ids → per promise of these and of their awaiters everything about it, its revision, whether
     it is one of these, and the clock."""
     certain: str
-    """writer's id, its last batch, ids, revisions, now_ms or nothing, the instant of the decision,
-    number of ids, new ids, the same instant or nothing → the clock, if that was its last batch, the
-    first all have their revisions and no deadline since the decision, none of the new ones has
-    children, and it was decided a moment ago, unless nobody says when: waits, locks the writer and
-    then the promises, and fails with `NOT_CERTAIN` otherwise."""
+    """writer's id, its last batch, number of ids, the instant of the decision, now_ms or nothing,
+    ids, revisions, new ids, the instant of the decision or nothing → the clock, if that was its
+    last batch, the first all have their revisions and no deadline since the decision, none of the
+    new ones has children, and it was decided a moment ago, unless nobody says when: waits, locks
+    the writer and then the promises, and fails with `NOT_CERTAIN` otherwise."""
     clock: str
     """→ the clock."""
     promise_insert: str
@@ -492,7 +492,8 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
 
 _CERTAIN_PARAMETERS: Final = (
     *("writer", "batch"),
-    *("certain_id", "certain_revision", "now", "passed", "count"),
+    *("count", "passed", "now"),
+    *("certain_id", "certain_revision"),
     *("ids", "decided"),
 )
 
@@ -519,28 +520,31 @@ def _certain(dialect: Postgres) -> sa.Select[Any]:
         "revision": sa.BigInteger(),
     }
     known = dialect.written_rows("known", columns, prefix="certain_")
-    now = sa.func.coalesce(
-        sa.bindparam("now", type_=sa.BigInteger), _clock(sa.func.clock_timestamp())
-    )
-    passed = sa.bindparam("passed", type_=sa.BigInteger)
     locked = (
-        sa.select(promises.c.id)
+        sa.select(promises.c.id, promises.c.timeout_at_ms)
         .select_from(known.join(promises, promises.c.id == known.c.id))
-        .where(
-            promises.c.revision == known.c.revision,
-            sa.or_(promises.c.timeout_at_ms > now, promises.c.timeout_at_ms <= passed),
-        )
+        .where(promises.c.revision == known.c.revision)
         .order_by(promises.c.id)
         .with_for_update(of=promises)
         .subquery("locked")
     )
-    found = sa.select(sa.func.count()).select_from(locked).scalar_subquery()
-    are_all = found == sa.bindparam("count", type_=sa.BigInteger)
+    # Of all together, behind the last lock: a deadline may have passed while it was waited for.
+    passed = sa.bindparam("passed", type_=sa.BigInteger)
+    ahead = sa.func.min(locked.c.timeout_at_ms).filter(locked.c.timeout_at_ms > passed)
+    now = sa.func.coalesce(
+        sa.bindparam("now", type_=sa.BigInteger), _clock(sa.func.clock_timestamp())
+    )
+    are_all = sa.select(
+        sa.and_(
+            sa.func.count() == sa.bindparam("count", type_=sa.BigInteger),
+            sa.func.coalesce(ahead > now, sa.true()),
+        )
+    ).select_from(locked)
     is_next = sa.exists(own.select())
     decided = sa.bindparam("decided", type_=sa.BigInteger)
     age = _clock(sa.func.clock_timestamp()) - decided
     is_fresh = sa.func.coalesce(age, NOTHING) <= sa.literal_column(str(STALE_MS))
-    is_so = sa.and_(is_next, are_all, ~_with_children(dialect).exists(), is_fresh)
+    is_so = sa.and_(is_next, are_all.scalar_subquery(), ~_with_children(dialect).exists(), is_fresh)
     one: sa.ColumnElement[int] = sa.literal_column("1")
     # The clock behind the locks, as with records.
     return sa.select(

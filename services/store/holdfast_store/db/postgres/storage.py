@@ -195,6 +195,8 @@ class PostgresStorage:
             await session.fetch(self._locking.replicas_forget, FORGOTTEN_MS)
             found = await session.fetch(self._locking.replicas, self.store, LAPSED_MS)
             self.is_alone = not found
+            if found and self._lane is not None:
+                self._lane.meet_another()
             return [row[0] for row in found]
 
         return await self._open_readers().run(write_and_read)
@@ -330,11 +332,14 @@ class PostgresStorage:
         self, roots: Sequence[str], *, before_ms: int, behind: str, limit: int
     ) -> Pruned:
         """Delete so many promises of trees that are over, in one transaction."""
-        return await self._open_readers().run_whole(
+        pruned = await self._open_readers().run_whole(
             lambda s: postgres_retention.prune(
                 s, roots, before_ms=before_ms, behind=behind, limit=limit
             )
         )
+        if self._lane is not None:
+            self._lane.forget_children()
+        return pruned
 
     async def reset(self) -> None:
         """Delete every record, all at once, whatever other stores do meanwhile."""
@@ -347,6 +352,8 @@ class PostgresStorage:
         # With the turn of the batches: none of this store's own is in the midst of it.
         async with self._turn:
             await self._open_readers().run_whole(clear)
+            if self._lane is not None:
+                self._lane.forget_children()
 
     async def ping(self) -> None:
         """Answer when the database can be read, accepts writes and has the tables of this version.
