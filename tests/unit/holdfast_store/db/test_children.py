@@ -153,7 +153,7 @@ def test_nothing_is_left_of_children_that_found_no_room(*, at_once: bool) -> Non
     children.begin("w", many if at_once else ())
     children.note(many)
 
-    assert "w" not in children
+    assert children.preload("w", bytes_max=BYTES_MAX) is None
     assert children._homes == {}
 
 

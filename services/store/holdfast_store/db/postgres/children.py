@@ -56,10 +56,6 @@ class KnownChildren:
         self._homes: dict[str, str] = {}
         """The task whose branch a child is in, since its own children are the task's as well."""
 
-    def __contains__(self, task_id: str) -> bool:
-        """Whether a task's children are known."""
-        return task_id in self._families
-
     def begin(self, task_id: str, children: Iterable[Promise] = ()) -> None:
         """Know a task from now on: it has these children, and those that are noted."""
         self.forget(task_id)

@@ -94,7 +94,7 @@ class PostgresLane:
         at_ms = None if tells_time else now_ms
         self._is_alone = is_alone
         if not is_alone:
-            self._known.children.clear()
+            self.forget_children()
         elif (recalled := await self._recall(plan, at_ms)) is not None:
             return recalled
         rounds = 1 if self._writer.is_in_transaction else ROUNDS_MAX
@@ -154,16 +154,16 @@ class PostgresLane:
             return await self._commit(changes, preload_of, preload_bytes_max)
         except BaseException:
             # It may have been written for all that, and nobody will tell of the children in it.
-            self._known.children.clear()
+            self.forget_children()
             raise
 
     def meet_another(self) -> None:
         """Learn that another store is there, which may make children that nobody tells of here."""
         self._is_alone = False
-        self._known.children.clear()
+        self.forget_children()
 
     def forget_children(self) -> None:
-        """Learn that children may have been deleted."""
+        """Learn that children may have been made or deleted that nobody told of."""
         self._known.children.clear()
 
     def _learn_children(self, preloads: Mapping[str, Preload]) -> None:

@@ -280,7 +280,7 @@ class PostgresSession:
     ) -> frozenset[str]:
         """Write all, and the writer's mark; answer which of those `born` in it have children."""
         for part in saving.before:
-            await self.run_each(part.text, part.rows)
+            await self.fetch(part.text, *part.parameters)
         written = [*saving.texts, self._locking.mark]
         parameters = [*saving.parameters, writer, number]
         if not born:

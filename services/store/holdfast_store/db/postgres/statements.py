@@ -491,10 +491,8 @@ def _records(dialect: Postgres) -> sa.Select[Any]:
 
 
 _CERTAIN_PARAMETERS: Final = (
-    *("writer", "batch"),
-    *("count", "passed", "now"),
-    *("certain_id", "certain_revision"),
-    *("ids", "decided"),
+    *("writer", "batch", "count", "passed", "now"),
+    *("certain_id", "certain_revision", "ids", "decided"),
 )
 
 STALE_MS: Final = 1_000
